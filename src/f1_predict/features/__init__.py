@@ -1,0 +1,1 @@
+"""From a Snapshot to the table of features known at its horizon."""

@@ -1,0 +1,1 @@
+"""Pictures, encoder, dataset, fusion network and the tabular baseline."""

@@ -1,0 +1,1 @@
+"""Built-in data: simulated seasons as canonical tables."""

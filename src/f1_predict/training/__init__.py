@@ -1,0 +1,1 @@
+"""Fit loop, embedding cache and model artefacts."""
