@@ -1,0 +1,46 @@
+# Two commands set everything up on a machine with Python 3.11+ and make:
+#   make run    install into .venv and do the whole job on built-in data
+#   make test   install into .venv and run format, lint, types and all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA ?= ../shared/data
+SEASONS ?= 3
+SEED ?= 1
+
+.PHONY: run test check format results bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f'Python 3.11 or later is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/f1-predict run --seasons $(SEASONS) --seed $(SEED)
+
+test: $(STAMP)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov --cov-report=term -q
+
+# The quick part of `make test`, for every commit.
+check: $(STAMP)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+# docs/results.md from the real races in $(DATA); about half an hour on two cores.
+results: $(STAMP)
+	$(BIN)/f1-predict run --ergast $(DATA)/ergast --f1db $(DATA)/f1db --fastf1 $(DATA)/fastf1 \
+	  --seasons 1996-2024 --train-seasons 1996-2018 --test-seasons 2019-2024 \
+	  --work build/results --results docs/results.md
+
+clean:
+	rm -rf $(VENV) build data artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

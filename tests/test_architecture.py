@@ -1,0 +1,80 @@
+"""The house keeps its order: imports point to earlier stages only, and nothing unsafe is loaded."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "f1_predict"
+STAGES = [
+    "errors",
+    "config",
+    "schemas",
+    "sources",
+    "tables",
+    "horizon",
+    "features",
+    "models",
+    "training",
+    "evaluation",
+    "explain",
+    "report",
+    "serve",
+    "jobs",
+    "cli",
+]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def stage_of(dotted: str) -> str | None:
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "f1_predict" and len(parts) > 1 else None
+
+
+def imports_of(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_to_earlier_stages(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    assert own in STAGES, f"{own} is no stage of the architecture"
+    for name in imports_of(ast.parse(path.read_text())):
+        stage = stage_of(name)
+        if stage is not None:
+            assert STAGES.index(stage) <= STAGES.index(own), f"{own} imports {name}, a later stage"
+
+
+def reads_results(path: Path) -> bool:
+    """Whether the code of a module touches the results of the race that is being forecast."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "tables" and "archive" in ast.unparse(node.value)
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+@pytest.mark.parametrize("stage", ["features", "models"])
+def test_features_and_models_see_snapshots_only(stage: str) -> None:
+    """`archive.tables` holds the results: only training and evaluation may reach for it."""
+    reaching = [path.name for path in (PACKAGE / stage).rglob("*.py") if reads_results(path)]
+    assert reaching == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_pickles_no_asserts_and_modules_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), "assert is no input check"
+    assert not {"pickle", "joblib", "dill"} & set(imports_of(tree))
+    assert "torch.load" not in text
+    assert len(text.splitlines()) <= 400, "is it two things?"
