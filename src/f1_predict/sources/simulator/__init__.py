@@ -1,1 +1,5 @@
 """Built-in data: simulated seasons as canonical tables."""
+
+from f1_predict.sources.simulator.tables import simulate
+
+__all__ = ["simulate"]
