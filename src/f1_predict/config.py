@@ -7,10 +7,11 @@ here is global, and no stage reads a setting that it was not given.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from f1_predict.errors import ConfigError
 
@@ -33,17 +34,38 @@ class SimulatorConfig(_Stage):
 class PictureConfig(_Stage):
     """Speed-trace pictures. Lengths in pixels; the box is (left, top, width, height)."""
 
-    width: int = 800
-    height: int = 600
+    width: int = Field(800, ge=64, le=4000)
+    height: int = Field(600, ge=64, le=4000)
     plot_box: tuple[int, int, int, int] = (84, 72, 448, 448)
     past_races: int = Field(5, ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _box_inside(self) -> PictureConfig:
+        left, top, width, height = self.plot_box
+        room = min(left, top, self.width - left - width, self.height - top - height)
+        if room < 8 or min(width, height) < 32:
+            raise ValueError(
+                f"plot_box must be at least 32 x 32 pixels and lie 8 or more inside the picture of "
+                f"{self.width} x {self.height}, got {self.plot_box}"
+            )
+        return self
 
 
 class FeatureConfig(_Stage):
     """Tabular features."""
 
-    rating_step: float = Field(0.05, gt=0.0, le=1.0)
+    rating_step: float = Field(0.005, gt=0.0, le=1.0)  # per pairwise comparison, see features/ratings.py
+    constructor_step: float = Field(0.01, gt=0.0, le=1.0)
+    driver_keep: float = Field(0.8, ge=0.0, le=1.0)  # share of a rating that survives into a new season
+    constructor_keep: float = Field(0.8, ge=0.0, le=1.0)
+    new_driver_rating: float = -0.25
+    new_constructor_rating: float = -0.5
     form_races: int = Field(5, ge=1, le=50)
+    finish_window: int = Field(20, ge=1, le=500)  # starts that count for finish rates
+    finish_prior_starts: float = Field(5.0, gt=0.0)  # weight of the field's rate in them
+    linear_penalty: float = Field(10.0, gt=0.0)  # see features/linear.py
+    linear_memory: float = Field(0.995, gt=0.0, le=1.0)
+    rain_window_s: float = Field(900.0, gt=0.0)
 
 
 class EncoderConfig(_Stage):
@@ -67,20 +89,41 @@ class FusionConfig(_Stage):
 
 
 class TrainingConfig(_Stage):
-    """The design's loop."""
+    """The design's loop.
+
+    The fit starts again, once, from the first weights at `fallback_learning_rate` if the loss of the training
+    rows after `stall_epochs` epochs is not below the untrained network's by the share `stall_margin`.
+    `restore_best` keeps the weights of the epoch with the lowest validation loss, not the last ones.
+    """
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0.0)
     fallback_learning_rate: float = Field(5e-4, gt=0.0)
-    seed: int = 0
+    stall_epochs: int = Field(3, ge=1)
+    stall_margin: float = Field(1e-3, ge=0.0, lt=1.0)
+    restore_best: bool = True
+    seed: int = Field(0, ge=0)
 
 
 class EnsembleConfig(_Stage):
-    """The tabular-only baseline."""
+    """The tabular-only baseline: a soft vote. Chosen on the seasons 2016-2018, trained on those before."""
 
     seed: int = 0
     threads: int = Field(2, ge=1)
+    boosting_max_rounds: int = Field(400, ge=1)
+    boosting_patience: int = Field(10, ge=1)
+    boosting_learning_rate: float = Field(0.1, gt=0.0, le=1.0)
+    boosting_leaves: int = Field(5, ge=2)
+    boosting_min_rows: int = Field(40, ge=1)
+    boosting_l2: float = Field(30.0, ge=0.0)
+    boosting_feature_share: float = Field(0.3, gt=0.0, le=1.0)
+    boosting_row_share: float = Field(0.8, gt=0.0, le=1.0)
+    forest_trees: int = Field(200, ge=1)
+    forest_min_rows: int = Field(20, ge=1)
+    forest_feature_share: float = Field(0.7, gt=0.0, le=1.0)
+    ridge_alpha: float = Field(3000.0, gt=0.0)
+    spline_knots: int = Field(5, ge=2)
 
 
 class EvaluationConfig(_Stage):
@@ -116,9 +159,23 @@ class Config(_Stage):
             raise ConfigError(f"{path}: cannot be read ({error.strerror}). Give the path of a TOML file.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: is no TOML ({error}). Correct that line.") from error
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{path}: setting '{key}': {first['msg']}, got {first['input']!r}.") from error
+        return _checked(values, f"{path}: ")
+
+    def changed(self, stage: str, values: Mapping[str, object]) -> Config:
+        """A copy in which one stage has other values, checked like a file's.
+
+        Raises:
+            ConfigError: if the stage or a key is unknown, or a value cannot be used.
+        """
+        settings = self.model_dump()
+        settings[stage] = settings.get(stage, {}) | dict(values)
+        return _checked(settings, "")
+
+
+def _checked(values: Mapping[str, object], where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}setting '{key}': {first['msg']}, got {first['input']!r}.") from error
