@@ -1,0 +1,202 @@
+"""The first rungs of the ladder: uniform, grid order, running order, as real probability forecasts.
+
+Fitted by counting past races (results are read here); a forecast sees a Snapshot and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from f1_predict.errors import DataError, HorizonError
+from f1_predict.horizon import RaceArchive, Snapshot
+from f1_predict.models.probabilities import to_field
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+STOPPED_AFTER_LAPS = 2
+"""A car that has not crossed the line for this many laps of the leader counts as stopped."""
+GRID_NEIGHBOUR_WIDTH = 0.7
+ORDER_NEIGHBOUR_WIDTH = 0.4
+"""Standard deviation, in places, of the kernel by which neighbouring places lend their counts: chosen on
+2016-2018, counted on the seasons before."""
+PSEUDO_COUNT = 3.0
+"""Races' worth of a uniform outcome that every place is given."""
+
+
+class UniformBaseline:
+    """Every place equally likely for every starter; there is nothing to fit."""
+
+    def predict(self, snapshot: Snapshot) -> FloatArray:
+        """Forecast a race: float64 (n, n), rows in the order of entries."""
+        n = snapshot.entries.height
+        return np.full((n, n), 1.0 / n)
+
+
+def start_order(snapshot: Snapshot) -> IntArray:
+    """Places on the grid without gaps, 1..n, in the order of `entries`: int64 (n,).
+
+    Starts from the pit lane (grid 0) come last; equal slots keep the order of qualifying, then of entries.
+    """
+    order = snapshot.entries.with_row_index("row").sort(
+        pl.col("grid") == 0, "grid", "qualifying_position", "row", nulls_last=True
+    )
+    return _places(order["row"].to_numpy())
+
+
+def current_order(snapshot: Snapshot) -> IntArray:
+    """Running order at the cut, 1..n, in the order of `entries`: int64 (n,), from laps up to the cut only.
+
+    First the cars still going, by laps completed (more first), then by running position at the end of
+    that lap, then by when it ended. Then the stopped ones, in the same order: those that have crossed
+    the line at no time since the leader was two laps short of the cut. Last those without a lap. Before
+    anyone but the leader can have ended a lap (the cut after lap 1), nobody has stopped. Cars that none
+    of this tells apart keep the order of the start.
+    """
+    start = pl.DataFrame({"driver_id": snapshot.driver_ids, "start": start_order(snapshot)})
+    last = (
+        snapshot.laps.sort("driver_id", "lap").group_by("driver_id").agg(pl.col("lap", "position", "end_time_s").last())
+    )
+    field = start.with_row_index("row").join(last, on="driver_id", how="left", maintain_order="left")
+    two_laps_ago = snapshot.laps.filter(pl.col("lap") == snapshot.cutoff_lap - STOPPED_AFTER_LAPS)["end_time_s"].min()
+    # Early in the race two_laps_ago is null, and so is the comparison: nobody counts as stopped.
+    crossed_since = pl.col("end_time_s") >= pl.lit(two_laps_ago, dtype=pl.Float64)
+    stopped = crossed_since.not_().fill_null(two_laps_ago is not None)
+    order = field.sort(
+        stopped,
+        pl.col("lap").is_null(),
+        pl.col("lap").neg(),
+        "position",
+        "end_time_s",
+        "start",
+        nulls_last=True,
+    )
+    return _places(order["row"].to_numpy())
+
+
+def _places(rows_in_order: npt.NDArray[np.uint32]) -> IntArray:
+    places = np.empty(len(rows_in_order), dtype=np.int64)
+    places[rows_in_order] = np.arange(1, len(rows_in_order) + 1)
+    return places
+
+
+def true_positions(archive: RaceArchive, race_id: str) -> IntArray:
+    """Positions of the result, in the order of the race's entries: int64 (n,).
+
+    Raises:
+        DataError: naming race and driver, if a starter has no result.
+        NotFoundError: if there is no such race.
+    """
+    results = archive.rows("results", race_id).select("driver_id", "position")
+    joined = archive.rows("entries", race_id).join(results, on="driver_id", how="left", maintain_order="left")
+    without = joined.filter(pl.col("position").is_null())
+    if without.height:
+        raise DataError(f"{race_id}: driver '{without['driver_id'][0]}' has no result. Ingest the race's results.")
+    return joined["position"].cast(pl.Int64).to_numpy()
+
+
+class _Frequencies:
+    """How often a car in place s ended in place p, smoothed so that nothing is impossible."""
+
+    def __init__(self, races: list[tuple[IntArray, IntArray]], neighbour_width: float) -> None:
+        size = max(len(places) for places, _ in races)
+        counts = np.zeros((size, size))
+        for places, positions in races:
+            np.add.at(counts, (places - 1, positions - 1), 1.0)
+        distance = np.subtract.outer(np.arange(size), np.arange(size))
+        kernel = np.exp(-0.5 * (distance / neighbour_width) ** 2)
+        self.table = kernel @ counts + PSEUDO_COUNT / size
+
+    def forecast(self, places: IntArray) -> FloatArray:
+        """(n, n) for a field in these places; places beyond any seen are taken as the last one seen."""
+        rows = np.minimum(places, len(self.table)) - 1
+        return to_field(self.table[rows], len(places))
+
+
+class GridBaseline:
+    """Position frequencies given the place on the grid, counted on past races.
+
+    Counts of neighbouring places are added with a normal kernel, and a uniform outcome with a small
+    weight. Attributes after `fit`: `frequencies_`.
+    """
+
+    def fit(self, archive: RaceArchive, race_ids: Iterable[str]) -> GridBaseline:
+        """Count races.
+
+        Args:
+            archive: tables with results.
+            race_ids: races to count, all before those to forecast.
+
+        Raises:
+            DataError: if there are none, or a starter has no result.
+            NotFoundError: if there is no such race.
+        """
+        cuts = [(archive.snapshot(race_id, archive.horizon_at(race_id, 0.0)), race_id) for race_id in race_ids]
+        if not cuts:
+            raise DataError("grid frequencies need one past race or more, got none. Give races before the forecast.")
+        counted = [(start_order(cut), true_positions(archive, race_id)) for cut, race_id in cuts]
+        self.frequencies_ = _Frequencies(counted, GRID_NEIGHBOUR_WIDTH)
+        return self
+
+    def predict(self, snapshot: Snapshot) -> FloatArray:
+        """Forecast a race: float64 (n, n), rows in the order of entries, sum to 1.
+
+        Raises:
+            DataError: if `fit` was not called.
+        """
+        if not hasattr(self, "frequencies_"):
+            raise DataError("the grid frequencies are not counted. Call fit before predict.")
+        return self.frequencies_.forecast(start_order(snapshot))
+
+
+class CurrentOrderBaseline:
+    """Position frequencies given the running order at a fraction of the race, counted on past races.
+
+    Smoothed as `GridBaseline`. Attributes after `fit`: `frequencies_`, `fraction_`, `races_` (those counted).
+    """
+
+    def fit(self, archive: RaceArchive, race_ids: Iterable[str], fraction: float) -> CurrentOrderBaseline:
+        """Count races, each cut at the fraction of its scheduled laps; races without laps are left out.
+
+        Args:
+            archive: tables with laps and results.
+            race_ids: races to count, all before those to forecast.
+            fraction: of the scheduled laps, in (0, 1].
+
+        Raises:
+            DataError: if no race with laps is left, or a starter has no result.
+            HorizonError: if the fraction is not in (0, 1].
+            NotFoundError: if there is no such race.
+        """
+        if not 0.0 < fraction <= 1.0:
+            raise HorizonError(
+                f"a running order needs a fraction of the race in (0, 1], got {fraction}. "
+                "Before the race, use GridBaseline."
+            )
+        self.races_ = [race_id for race_id in race_ids if archive.laps_completed(race_id) > 0]
+        if not self.races_:
+            raise DataError("running-order frequencies need one past race with laps or more, got none. Ingest laps.")
+        counted = []
+        for race_id in self.races_:
+            cut = archive.snapshot(race_id, archive.horizon_at(race_id, fraction))
+            counted.append((current_order(cut), true_positions(archive, race_id)))
+        self.frequencies_ = _Frequencies(counted, ORDER_NEIGHBOUR_WIDTH)
+        self.fraction_ = fraction
+        return self
+
+    def predict(self, snapshot: Snapshot) -> FloatArray:
+        """Forecast a race from its running order: float64 (n, n), rows in the order of entries, sum to 1.
+
+        Args:
+            snapshot: cut at the fraction that was counted.
+
+        Raises:
+            DataError: if `fit` was not called.
+        """
+        if not hasattr(self, "frequencies_"):
+            raise DataError("the running-order frequencies are not counted. Call fit before predict.")
+        return self.frequencies_.forecast(current_order(snapshot))

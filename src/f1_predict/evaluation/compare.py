@@ -1,0 +1,246 @@
+"""The design's comparison: tabular baseline, network on the table, network on picture and table.
+
+All rungs learn from the same rows and the same table and forecast the same races of later seasons. Results are
+read here to score, never to forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from f1_predict.config import Config
+from f1_predict.errors import ConfigError
+from f1_predict.evaluation import metrics
+from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, UniformBaseline
+from f1_predict.evaluation.bootstrap import Change, paired_change
+from f1_predict.horizon import RaceArchive
+from f1_predict.models.ensemble import EnsemblePredictor
+from f1_predict.models.forecaster import forecast_frame
+from f1_predict.models.probabilities import to_field
+from f1_predict.training.train import EncodedDataset, OnEpoch, TrainedNetwork, train_network
+
+Floats = NDArray[np.float64]
+
+LADDER = ("uniform", "grid", "current_order", "ensemble_pre", "network_table", "network_fusion")
+"""Models compared, in the order of every table."""
+CANDIDATE, RIVALS = "network_fusion", ("ensemble_pre", "network_table")
+"""The design asks that the first be more than 5 % better than the others."""
+TARGET_PERCENT = 5.0
+METRICS = ("accuracy", "log_loss", "mae", "rps", "spearman")
+COMPARED = ("accuracy", "log_loss", "mae")
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """The candidate against a rival on one metric at one fraction of the race; positive is better."""
+
+    fraction: float
+    rival: str
+    metric: str
+    change: Change
+
+    @property
+    def met(self) -> bool:
+        """Whether the design's target is met."""
+        return self.change.improvement > TARGET_PERCENT
+
+
+@dataclass(frozen=True)
+class PictureShare:
+    """Rows with and without a picture at one fraction, and the candidate's mean score on each (None: no rows)."""
+
+    fraction: float
+    rows: int
+    without: int
+    log_loss_with: float | None
+    log_loss_without: float | None
+    accuracy_with: float | None
+    accuracy_without: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to.
+
+    Attributes:
+        predictions: one row per race x driver x fraction x model, see docs/predictions in the README.
+        scores: model -> fraction -> metric -> value.
+        improvements: the candidate against its rivals.
+        pictures: per fraction.
+        network: the trained candidate.
+        rows: training, validation and test rows.
+        weights: of the ensemble's members, by name.
+    """
+
+    predictions: pl.DataFrame
+    scores: Mapping[str, Mapping[float, Mapping[str, float]]]
+    improvements: Sequence[Improvement]
+    pictures: Sequence[PictureShare]
+    network: TrainedNetwork
+    rows: tuple[int, int, int]
+    weights: Mapping[str, float]
+
+
+def compare(
+    archive: RaceArchive,
+    train: EncodedDataset,
+    validation: EncodedDataset,
+    test: EncodedDataset,
+    config: Config,
+    *,
+    on_epoch: OnEpoch | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Train and score the rungs of the ladder that this version has.
+
+    Args:
+        archive: the races, with results (to score, and to count the baselines on training races).
+        train, validation, test: rows of seasons that follow each other; the same features in all.
+        config: settings; `evaluation.fractions` are scored.
+        on_epoch: told of every epoch of both networks.
+        on_step: told what begins.
+
+    Raises:
+        ConfigError: if the head forecasts no positions, or the test rows lack a cut that is to be scored.
+    """
+    if config.fusion.head != "position":
+        raise ConfigError(f"the comparison needs head 'position', got '{config.fusion.head}'. Set fusion.head.")
+    say = on_step or (lambda text: None)
+    say("ensemble_pre: fitting the tabular baseline")
+    ensemble = EnsemblePredictor(_classes(train, validation), config=config.ensemble)
+    ensemble.fit(
+        train.dataset.tabular_raw,
+        train.dataset.labels - 1,
+        validation.dataset.tabular_raw,
+        validation.dataset.labels - 1,
+        train.dataset.feature_names,
+    )
+    say("network_table: training the network with every picture masked")
+    table_only = train_network(train, validation, config, use_pictures=False, on_epoch=on_epoch)
+    say("network_fusion: training the network on picture and table")
+    fusion = train_network(train, validation, config, on_epoch=on_epoch)
+
+    outputs = {
+        "ensemble_pre": ensemble.predict_proba(test.dataset.tabular_raw),
+        "network_table": table_only.predict(test, use_pictures=False),
+        "network_fusion": fusion.predict(test),
+    }
+    say("scoring")
+    learned = sorted(set(train.dataset.race_ids) | set(validation.dataset.race_ids), key=archive.race_ids.index)
+    predictions = _predictions(archive, test, outputs, learned, config.evaluation.fractions)
+    scored = {
+        (model, fraction): rows
+        for (model, fraction), rows in predictions.partition_by("model", "fraction", as_dict=True).items()
+    }
+    scores: dict[str, dict[float, dict[str, float]]] = {}
+    for model in LADDER:
+        for fraction in config.evaluation.fractions:
+            if (model, fraction) in scored:
+                scores.setdefault(model, {})[fraction] = metrics.score(scored[model, fraction])
+    return Comparison(
+        predictions=predictions,
+        scores=scores,
+        improvements=_improvements(scored, config),
+        pictures=[_picture_share(scored[CANDIDATE, f], f) for f in config.evaluation.fractions],
+        network=fusion,
+        rows=(len(train.dataset), len(validation.dataset), len(test.dataset)),
+        weights=ensemble.weights_,
+    )
+
+
+def _classes(*parts: EncodedDataset) -> int:
+    return int(max(part.dataset.n_starters.max() for part in parts))
+
+
+def _predictions(
+    archive: RaceArchive,
+    test: EncodedDataset,
+    outputs: Mapping[str, Floats],
+    learned: Sequence[str],
+    fractions: Sequence[float],
+) -> pl.DataFrame:
+    """All models' forecasts of all test races at all fractions, with the true positions beside them."""
+    dataset = test.dataset
+    rows_of: dict[tuple[str, str], list[int]] = {}
+    for row, key in enumerate(zip(dataset.race_ids, dataset.horizons, strict=True)):
+        rows_of.setdefault(key, []).append(row)
+    races = list(dict.fromkeys(dataset.race_ids))
+    grid = GridBaseline().fit(archive, learned)
+    frames = []
+    for fraction in fractions:
+        order = CurrentOrderBaseline().fit(archive, learned, fraction) if fraction > 0 else None
+        for race_id in races:
+            if fraction > 0 and archive.laps_completed(race_id) == 0:
+                continue
+            horizon = archive.horizon_at(race_id, fraction)
+            rows = rows_of.get((race_id, horizon.name))
+            if rows is None:
+                raise ConfigError(
+                    f"the dataset has no rows of {race_id} at {horizon.name} (fraction {fraction}). "
+                    "Build it again with `f1-predict dataset --fractions ...` including this fraction."
+                )
+            snapshot = archive.snapshot(race_id, horizon)
+            field = snapshot.entries.height
+            forecasts = {"uniform": UniformBaseline().predict(snapshot), "grid": grid.predict(snapshot)}
+            if order is not None:
+                forecasts["current_order"] = order.predict(snapshot)
+            forecasts |= {name: to_field(values[rows], field) for name, values in outputs.items()}
+            truth = archive.rows("results", race_id).select("race_id", "driver_id", "position", "classified")
+            for model, probabilities in forecasts.items():
+                frame = forecast_frame(snapshot, probabilities, test.has_image[rows])
+                frame = frame.with_columns(model=pl.lit(model), fraction=pl.lit(float(fraction)))
+                frames.append(frame.join(truth, on=["race_id", "driver_id"], how="left", maintain_order="left"))
+    return pl.concat(frames)
+
+
+def _improvements(scored: Mapping[tuple[str, float], pl.DataFrame], config: Config) -> list[Improvement]:
+    """The candidate against each rival, paired by race."""
+    found = []
+    for fraction in config.evaluation.fractions:
+        for rival in RIVALS:
+            for metric in COMPARED:
+                change = paired_change(
+                    metrics.per_race(scored[rival, fraction], metric),
+                    metrics.per_race(scored[CANDIDATE, fraction], metric),
+                    higher_is_better=metric in metrics.HIGHER_IS_BETTER,
+                    draws=config.evaluation.bootstrap_draws,
+                    seed=config.evaluation.seed,
+                )
+                found.append(Improvement(fraction, rival, metric, change))
+    return found
+
+
+def _picture_share(rows: pl.DataFrame, fraction: float) -> PictureShare:
+    """Mean scores of rows with and without a picture."""
+    contributions = []
+    for race in metrics.races_of(rows):
+        ordered = rows.filter(pl.col("race_id") == race.race_id).sort("driver_id")
+        contributions.append(
+            pl.DataFrame(
+                {
+                    "has_image": ordered["has_image"],
+                    "log_loss": metrics.log_loss(race.probs, race.position),
+                    "accuracy": metrics.accuracy(race.probs, race.position),
+                }
+            )
+        )
+    table = pl.concat(contributions)
+    seen, unseen = table.filter("has_image"), table.filter(~pl.col("has_image"))
+
+    def mean(frame: pl.DataFrame, metric: str) -> float | None:
+        return float(frame[metric].to_numpy().mean()) if frame.height else None
+
+    return PictureShare(
+        fraction=fraction,
+        rows=table.height,
+        without=unseen.height,
+        log_loss_with=mean(seen, "log_loss"),
+        log_loss_without=mean(unseen, "log_loss"),
+        accuracy_with=mean(seen, "accuracy"),
+        accuracy_without=mean(unseen, "accuracy"),
+    )
