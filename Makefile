@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 SEASONS ?= 3
 SEED ?= 1
 
-.PHONY: run test check format results bench clean
+.PHONY: run test check format results clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f'Python 3.11 or later is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...')"
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 run: $(STAMP)
-	$(BIN)/f1-predict run --seasons $(SEASONS) --seed $(SEED)
+	$(BIN)/f1-predict run --seasons $(SEASONS) --seed $(SEED) --work build/demo
 
 test: $(STAMP)
 	$(BIN)/ruff format --check src tests

@@ -9,6 +9,8 @@ import matplotlib as mpl
 import pytest
 
 mpl.use("Agg")
+if os.environ.get("F1_PREDICT_NETWORK") != "1":
+    os.environ["F1_PREDICT_OFFLINE"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -63,11 +63,11 @@ def reads_results(path: Path) -> bool:
     )
 
 
-@pytest.mark.parametrize("stage", ["features", "models"])
-def test_features_and_models_see_snapshots_only(stage: str) -> None:
-    """`archive.tables` holds the results: only training and evaluation may reach for it."""
-    reaching = [path.name for path in (PACKAGE / stage).rglob("*.py") if reads_results(path)]
-    assert reaching == []
+def test_features_and_models_see_snapshots_only() -> None:
+    """`archive.tables` holds the results. Only `features.build_many` may reach for it: one pass over all races, whose
+    rows are tested to equal those built from Snapshots bit for bit."""
+    paths = [*(PACKAGE / "features").rglob("*.py"), *(PACKAGE / "models").rglob("*.py")]
+    assert [path.name for path in paths if reads_results(path)] == ["build.py"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

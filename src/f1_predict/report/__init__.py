@@ -1,0 +1,1 @@
+"""Summaries rendered for people: terminal tables, progress and the results page. Computes nothing."""

@@ -1,0 +1,76 @@
+"""The results page, as Markdown: the same tables as the terminal, with what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from f1_predict.evaluation.compare import Comparison
+from f1_predict.evaluation.latency import Latency
+from f1_predict.report import summaries
+from f1_predict.report.summaries import TableData
+
+HEAD = """# Results
+
+Written by `{command}`; no figure on this page was typed in.
+
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page shows.
+
+    Attributes:
+        command: that writes this page.
+        facts: what it was made from and how long it took, by name.
+        comparison: on all pictures.
+        fewer: the same training with a share of the pictures removed, and that share; None if it was not done.
+        latency: of the trained network.
+    """
+
+    command: str
+    facts: Mapping[str, str]
+    comparison: Comparison
+    fewer: tuple[float, Comparison] | None
+    latency: Latency
+
+
+def markdown_table(data: TableData, level: int = 3) -> str:
+    """A titled Markdown table; all but the first column are set to the right."""
+    title, columns, rows = data
+    lines = [f"{'#' * level} {title}", "", "| " + " | ".join(columns) + " |"]
+    lines.append("|" + "|".join(["---", *["---:"] * (len(columns) - 1)]) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def render(results: Results) -> str:
+    """The page as Markdown."""
+    comparison = results.comparison
+    facts: Sequence[Sequence[str]] = [[name, value] for name, value in results.facts.items()]
+    parts = [
+        HEAD.format(command=results.command),
+        markdown_table(("What was run", ["what", "value"], facts), 2),
+        "## The design's criterion\n",
+        summaries.verdict(comparison).replace("\n", "  \n") + "\n",
+        "## Ladder\n",
+        *(markdown_table(data) for data in summaries.score_tables(comparison)),
+        markdown_table(summaries.improvement_table(comparison), 2),
+        markdown_table(summaries.latency_table(results.latency), 2),
+        markdown_table(summaries.picture_table(comparison), 2),
+    ]
+    if results.fewer is not None:
+        share, fewer = results.fewer
+        parts.append(markdown_table(summaries.fewer_pictures_table(comparison, fewer, share), 2))
+    parts.append(markdown_table(summaries.history_table(comparison), 2))
+    return "\n".join(parts)
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write the page in place of the old one, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(render(results), encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,136 @@
+"""Tables of a comparison as plain titles, columns and rows: the terminal and the results page render the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from f1_predict.evaluation.compare import CANDIDATE, LADDER, METRICS, TARGET_PERCENT, Comparison, Improvement
+from f1_predict.evaluation.latency import Latency
+
+TableData = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+"""Title, column names, rows of cells."""
+DESIGN_LATENCY_MS = 1000.0
+
+
+def moment(fraction: float) -> str:
+    """A fraction of the race in words."""
+    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
+
+
+def score_tables(comparison: Comparison) -> list[TableData]:
+    """One table per fraction, models in the order of the ladder."""
+    fractions = list(comparison.scores[CANDIDATE])
+    made: list[TableData] = []
+    for fraction in fractions:
+        rows = [
+            [model, *(f"{comparison.scores[model][fraction][metric]:.3f}" for metric in METRICS)]
+            for model in LADDER
+            if fraction in comparison.scores.get(model, {})
+        ]
+        made.append((f"Scores {moment(fraction)}", ["model", *METRICS], rows))
+    return made
+
+
+def _interval(improvement: Improvement) -> str:
+    change = improvement.change
+    return f"{change.improvement:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
+
+
+def improvement_table(comparison: Comparison) -> TableData:
+    """The fusion network against its rivals: relative improvement with its 95 % interval."""
+    rows = [
+        [
+            moment(found.fraction),
+            found.rival,
+            found.metric,
+            f"{found.change.baseline:.3f}",
+            f"{found.change.candidate:.3f}",
+            _interval(found),
+            "yes" if found.met else "no",
+        ]
+        for found in comparison.improvements
+    ]
+    columns = ["moment", "against", "metric", "rival", "fusion", "better by (95 % interval)", f"> {TARGET_PERCENT:g} %"]
+    return f"{CANDIDATE} against the tabular baselines", columns, rows
+
+
+def verdict(comparison: Comparison) -> str:
+    """Whether the design's criterion is met: accuracy more than 5 % better than the tabular-only baseline."""
+    lines = []
+    for fraction in comparison.scores[CANDIDATE]:
+        found = {(item.rival, item.metric): item for item in comparison.improvements if item.fraction == fraction}
+        accuracy, log_loss = found["ensemble_pre", "accuracy"], found["ensemble_pre", "log_loss"]
+        sure = accuracy.change.low > TARGET_PERCENT
+        lines.append(
+            f"{moment(fraction)}: the design's 5 % in accuracy is {'met' if accuracy.met else 'NOT met'} "
+            f"({_interval(accuracy)}{', also at the lower end' if sure else ''}); log-loss {_interval(log_loss)}."
+        )
+    return "\n".join(lines)
+
+
+def picture_table(comparison: Comparison) -> TableData:
+    """Rows with and without a picture, and the fusion network's scores on each."""
+
+    def cell(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = [
+        [
+            moment(share.fraction),
+            f"{share.rows:,}",
+            f"{share.without / share.rows:.1%}",
+            cell(share.accuracy_with),
+            cell(share.accuracy_without),
+            cell(share.log_loss_with),
+            cell(share.log_loss_without),
+        ]
+        for share in comparison.pictures
+    ]
+    columns = ["moment", "rows", "no picture", "accuracy with", "without", "log-loss with", "without"]
+    return "Pictures that are missing", columns, rows
+
+
+def latency_table(latency: Latency) -> TableData:
+    """Milliseconds from laps to probabilities."""
+    rows = [
+        ["one driver (batch 1)", f"{latency.one_driver:.0f}"],
+        ["a whole field, in one batch", f"{latency.field:.0f}"],
+        ["a whole field, per prediction", f"{latency.field_per_prediction:.1f}"],
+        ["slowest of all calls", f"{latency.slowest:.0f}"],
+        ["features of the field, from all earlier races", f"{latency.features:.0f}"],
+    ]
+    under = "under" if latency.slowest < DESIGN_LATENCY_MS else "NOT under"
+    return f"From laps to probabilities, warm: {under} the design's 1 s", ["what", "ms"], rows
+
+
+def fewer_pictures_table(whole: Comparison, fewer: Comparison, share: float) -> TableData:
+    """What the fusion network loses when a share of all pictures is removed, in training and in the test."""
+    rows = []
+    for fraction, scores in whole.scores[CANDIDATE].items():
+        less = fewer.scores[CANDIDATE][fraction]
+        for metric in ("accuracy", "log_loss", "mae"):
+            change = f"{less[metric] - scores[metric]:+.3f}"
+            rows.append([moment(fraction), metric, f"{scores[metric]:.3f}", f"{less[metric]:.3f}", change])
+    columns = ["moment", "metric", "all pictures", f"{share:.0%} removed", "change"]
+    return f"The same training with {share:.0%} of the pictures removed", columns, rows
+
+
+def history_table(comparison: Comparison) -> TableData:
+    """Losses of the fusion network by epoch."""
+    result = comparison.network.result
+    rows = []
+    for report in result.history:
+        validation = report.validation
+        kept = " (kept)" if report.epoch == result.best_epoch else ""
+        rows.append(
+            [
+                f"{report.epoch}{kept}",
+                f"{report.train_loss:.4f}",
+                "-" if validation is None else f"{validation.loss:.4f}",
+                "-" if validation is None else f"{validation.accuracy:.3f}",
+                f"{report.learning_rate:g}",
+                f"{report.seconds:.1f}",
+            ]
+        )
+    columns = ["epoch", "training loss", "validation loss", "validation accuracy", "learning rate", "seconds"]
+    return "Training of network_fusion", columns, rows

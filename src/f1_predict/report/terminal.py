@@ -1,0 +1,134 @@
+"""Tables and progress bars on the terminal. Renders what it is given and computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from f1_predict.evaluation.compare import Comparison
+from f1_predict.evaluation.latency import Latency
+from f1_predict.horizon import RaceInfo
+from f1_predict.report import summaries
+from f1_predict.tables import QualityReport
+from f1_predict.training.fit import EpochReport
+from f1_predict.training.progress import Progress as Done
+from f1_predict.training.progress import ProgressCallback
+
+BAR_WIDTH = 20
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[ProgressCallback]:
+    """A bar with count, rate and time left; gone when the work is done.
+
+    Yields:
+        a callback for functions that report their progress.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(done: Done) -> None:
+            if done.what not in tasks:
+                tasks[done.what] = bar.add_task(f"{title}: {done.what}", total=done.total, rate="")
+            bar.update(tasks[done.what], completed=done.done, rate=f"{done.per_second:,.0f}/s")
+
+        yield show
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A titled table; all but the first column are set to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for row in rows:
+        made.add_row(*(str(cell) for cell in row))
+    return made
+
+
+def forecast_table(race: RaceInfo, forecast: pl.DataFrame, constructors: dict[str, str]) -> Table:
+    """A race's forecast, most likely winner's order first.
+
+    Args:
+        race: the calendar row.
+        forecast: as returned by Forecaster.predict.
+        constructors: driver_id -> constructor_id.
+    """
+    first = forecast.row(0, named=True)
+    moment = (
+        "before the race"
+        if first["horizon"] == "pre_race"
+        else f"after lap {first['cutoff_lap']} of {race.scheduled_laps}"
+    )
+    made = Table(
+        title=f"{race.season} {race.name} ({race.race_id}), {moment}", title_justify="left", title_style="bold"
+    )
+    for name in ("", "driver", "team", "win", "", "podium", "points", "expected", "80 % range", "picture"):
+        made.add_column(name, justify="left" if name in ("driver", "team") else "right", no_wrap=True)
+    for row in forecast.sort("predicted_rank").iter_rows(named=True):
+        made.add_row(
+            str(row["predicted_rank"]),
+            row["driver_id"],
+            constructors[row["driver_id"]],
+            f"{row['p_win']:.1%}",
+            "█" * round(row["p_win"] * BAR_WIDTH),
+            f"{row['p_podium']:.1%}",
+            f"{row['p_points']:.1%}",
+            f"{row['expected_position']:.1f}",
+            f"{row['position_low']}-{row['position_high']}",
+            "" if row["has_image"] else "none",
+        )
+    return made
+
+
+def epoch_line(report: EpochReport) -> str:
+    """One line per epoch: losses, validation metrics, learning rate, time left."""
+    parts = [f"epoch {report.epoch:2d}/{report.epochs}", f"loss {report.train_loss:.4f}"]
+    if report.validation is not None:
+        scores = asdict(report.validation)
+        parts += [f"{name} {value:.4f}" for name, value in scores.items() if value is not None and name != "loss"]
+    parts += [f"lr {report.learning_rate:g}", f"{report.seconds_left:.0f} s left"]
+    return "  ".join(parts)
+
+
+def quality_table(quality: QualityReport) -> Table:
+    """What ingest found untidy, one check a row, with examples."""
+    made = Table(title="Quality of the data", title_justify="left", title_style="bold")
+    made.add_column("source", no_wrap=True)
+    made.add_column("check")
+    made.add_column("count", justify="right", no_wrap=True)
+    made.add_column("examples")
+    for check in quality:
+        total = "" if check.total is None else f" of {check.total:,}"
+        made.add_row(check.source, check.name, f"{check.count:,}{total}", "; ".join(check.examples))
+    return made
+
+
+def comparison_tables(comparison: Comparison) -> list[Table | str]:
+    """Scores of the ladder, improvements with intervals, and pictures that were missing."""
+    parts: list[Table | str] = [
+        table(name, columns, rows)
+        for name, columns, rows in (
+            *summaries.score_tables(comparison),
+            summaries.improvement_table(comparison),
+            summaries.picture_table(comparison),
+        )
+    ]
+    return [*parts, summaries.verdict(comparison)]
+
+
+def latency_table(latency: Latency) -> Table:
+    """Milliseconds from laps to probabilities."""
+    return table(*summaries.latency_table(latency))

@@ -1,0 +1,169 @@
+"""The command line: the whole job on tiny races, each command's help, and one clear line for bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from f1_predict.cli import main
+
+COMMANDS = ("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "run")
+TINY = """
+[simulator]
+races_per_season = 3
+teams = 9
+[training]
+epochs = 2
+[encoder]
+weights = "random"
+[evaluation]
+fractions = [0.0, 0.5]
+bootstrap_draws = 100
+[ensemble]
+threads = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `run` has done the whole job."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "tiny.toml").write_text(TINY)
+    code = main(
+        [
+            *("run", "--seasons", "3", "--seed", "4", "--workers", "1"),
+            *("--work", str(folder), "--config", str(folder / "tiny.toml"), "--results", str(folder / "results.md")),
+        ]
+    )
+    assert code == 0
+    return folder
+
+
+def out(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_whole_job_leaves_what_it_says(job: Path) -> None:
+    assert (job / "data/processed/manifest.json").is_file()
+    assert (job / "data/multimodal/skipped_races.json").is_file()
+    assert (job / "data/multimodal/README.md").is_file()
+    assert (job / "artifacts/model/model.safetensors").is_file()
+    pictures = list((job / "data/multimodal/speed_traces/2103_race_3").glob("*.png"))
+    assert 15 <= len(pictures) <= 18
+    predictions = pl.read_parquet(job / "artifacts/predictions.parquet")
+    assert set(predictions["model"]) == {
+        "uniform",
+        "grid",
+        "current_order",
+        "ensemble_pre",
+        "network_table",
+        "network_fusion",
+    }
+    per_race = predictions.group_by("race_id", "model", "fraction").len()
+    assert per_race["len"].unique().to_list() == [18]
+    assert set(predictions["race_id"]) == {"2103_race_1", "2103_race_2", "2103_race_3"}
+
+
+def test_the_results_page_shows_every_model_and_the_verdict(job: Path) -> None:
+    page = (job / "results.md").read_text()
+    for text in ("network_fusion", "ensemble_pre", "current_order", "the design's 5 %", "train 2101", "test 2103"):
+        assert text in page
+
+
+def test_a_forecast_is_a_table_of_the_field(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--data", str(job / "data/processed"), "--model", str(job / "artifacts/model")]
+    assert main(["predict", "--race", "2103_race_2", "--lap", "9", *where]) == 0
+    shown = out(capsys)
+    assert "(2103_race_2), after lap 9 of" in shown
+    assert shown.count("driver_") == 18
+    assert "of a season that the model learnt from" not in shown
+    assert main(["predict", "--race", "2101_race_2", *where]) == 0
+    assert "2101_race_2 is of a season that the model learnt from" in out(capsys)
+
+
+def test_the_steps_one_by_one_do_the_same_job(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is drawn or encoded twice, and the model is the same to the bit."""
+    config = ["--config", str(job / "tiny.toml")]
+    data = ["--data", str(job / "data/processed")]
+    traces = ["--traces", str(job / "data/multimodal/speed_traces")]
+    cache = job / "data/multimodal/dataset_cache.json"
+    assert main(["dataset", *data, *traces, "--out", str(cache), "--workers", "1", *config]) == 0
+    assert "(0 drawn now" in out(capsys)
+    model = job / "again"
+    assert main(["train", "--dataset", str(cache), *traces, "--model", str(model), *config]) == 0
+    first, second = (path / "model.safetensors" for path in (job / "artifacts/model", model))
+    assert first.read_bytes() == second.read_bytes()
+    assert (
+        main(["traces", *data, "--out", traces[1], "--at", "lap_5", "--seasons", "2101", "--workers", "1", *config])
+        == 0
+    )
+    assert "success 100.0%" in out(capsys)
+    assert len(list((job / "data/multimodal/speed_traces/2101_race_1/lap_5").glob("*.png"))) >= 1
+
+
+def test_simulated_races_never_replace_real_ones(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = tmp_path / "processed"
+    real.mkdir()
+    races = pl.read_parquet(job / "data/processed/races.parquet").with_columns(season=pl.lit(2024, pl.Int32))
+    races.write_parquet(real / "races.parquet")
+    assert main(["simulate", "--seasons", "1", "--out", str(real)]) == 1
+    assert "holds races of 2024 and later, which simulated ones would replace" in capsys.readouterr().err
+    assert pl.read_parquet(real / "races.parquet").equals(races)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"Example: f1-predict {command}" in out(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "--race", "2024_race_1", "--data", "nowhere"], "f1-predict ingest"),
+        (["ingest", "--ergast", "nowhere"], "nowhere"),
+        (
+            ["ingest", "--ergast", ".", "--seasons", "2024-1996"],
+            "seasons must be given as 1996-2024 or 2024, got '2024-1996'",
+        ),
+        (["run", "--seasons", "1996-2024"], "Give --ergast to use real seasons"),
+        (["dataset", "--fractions", "0,half"], "fractions must be numbers with commas between"),
+        (["traces", "--at", "lap_x"], "'lap_x' is no horizon"),
+        (["train", "--dataset", "nowhere.json"], "nowhere.json"),
+        (["simulate", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--race", "2024_race_1", "--data", "nowhere", "-v"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "error: " in shown
+
+
+def test_an_unknown_race_comes_with_the_closest_names(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--data", str(job / "data/processed"), "--model", str(job / "artifacts/model")]
+    assert main(["predict", "--race", "2103_rase_2", *where]) == 1
+    assert "no race '2103_rase_2'. Did you mean 2103_race_2" in capsys.readouterr().err
+
+
+def test_a_wrong_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--rase", "x"]) == 2
+    assert "No such option" in capsys.readouterr().err
