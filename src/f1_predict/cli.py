@@ -302,6 +302,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger(__name__).exception("the traceback")
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        if verbose:
+            logging.getLogger(__name__).exception("the traceback")
+        sys.stderr.write(f"error: {error}. Give a file or folder that can be read, or written to.\n")
+        return 1
     except SystemExit as stop:  # typer's own end: help, usage errors, interruption
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0

@@ -5,6 +5,7 @@ Knows no options and parses nothing: the command line does.
 
 from __future__ import annotations
 
+import io
 import resource
 import time
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.dataset_cache import build_dataset_cache
 from f1_predict.training.drawing import DrawingSummary, draw_cuts
 from f1_predict.training.embeddings import EmbeddingCache
+from f1_predict.training.files import write_atomically
 from f1_predict.training.split import SeasonSplit, cuts_of, split_seasons
 from f1_predict.training.train import EncodedDataset, encode_split, load_forecaster, save_network, train_network
 
@@ -171,7 +173,7 @@ def build_dataset(
             workers=workers,
             progress=progress,
         )
-    (out.parent / "README.md").write_text(MULTIMODAL_README, encoding="utf-8")
+    write_atomically(out.parent / "README.md", MULTIMODAL_README.encode())
     console.print(f"Split: {split.describe()}; fractions {', '.join(f'{f:g}' for f in config.evaluation.fractions)}")
     console.print(
         f"Dataset: {summary.rows:,} rows of {len({race_id for race_id, _, _ in cuts})} races, "
@@ -224,10 +226,9 @@ def compare_models(
     for shown in terminal.comparison_tables(comparison):
         console.print(shown)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = out.with_name(out.name + ".part")
-        comparison.predictions.write_parquet(part)
-        part.replace(out)
+        content = io.BytesIO()
+        comparison.predictions.write_parquet(content)
+        write_atomically(out, content.getvalue())
         console.print(f"Predictions -> {out}")
     return comparison, train, encoder
 

@@ -10,6 +10,7 @@ from f1_predict.evaluation.compare import Comparison
 from f1_predict.evaluation.latency import Latency
 from f1_predict.report import summaries
 from f1_predict.report.summaries import TableData
+from f1_predict.training.files import write_atomically
 
 HEAD = """# Results
 
@@ -70,7 +71,4 @@ def render(results: Results) -> str:
 
 def write_results(path: Path, results: Results) -> None:
     """Write the page in place of the old one, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render(results), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, render(results).encode())
