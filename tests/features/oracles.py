@@ -300,6 +300,7 @@ def cut(snapshot: Snapshot, config: FeatureConfig, row: Row) -> Row:
     rain = known(s["rainfall"] for s in weather if s["time_s"] >= weather[-1]["time_s"] - config.rain_window_s)
     compounds = known(lap["compound"] for lap in laps)
     return {
+        "race_share": snapshot.cutoff_lap / snapshot.race.scheduled_laps,
         "weather": 0 if not rain else 2 if True in rain else 1,
         "air_temp_c": last(s["air_temp_c"] for s in weather),
         "track_temp_c": last(s["track_temp_c"] for s in weather),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from f1_predict.features import CORE_FEATURES, FEATURE_NAMES, FEATURES
+from f1_predict.features import FEATURE_NAMES, FEATURES
 from f1_predict.features.conditions import COMPOUND_CODES, at_cut
 from f1_predict.features.linear import LinearForecast, centred_rank
 from f1_predict.features.pace import race_pace
@@ -45,7 +45,6 @@ def ratings(**changes: float) -> Ratings:
 
 def test_the_catalogue_names_every_feature_once_and_the_four_of_the_dataset_file() -> None:
     assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)
-    assert set(CORE_FEATURES) < set(FEATURE_NAMES)
     assert {"driver_rating", "circuit_id", "weather", "tire_compound"} <= set(FEATURE_NAMES)
     for feature in FEATURES:
         assert feature.name == feature.name.lower()

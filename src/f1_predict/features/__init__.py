@@ -1,6 +1,6 @@
 """From a Snapshot to the table of features known at its horizon."""
 
 from f1_predict.features.build import build, build_many
-from f1_predict.features.catalogue import CORE_FEATURES, FEATURE_NAMES, FEATURES, Feature
+from f1_predict.features.catalogue import FEATURE_NAMES, FEATURES, Feature
 
-__all__ = ["CORE_FEATURES", "FEATURES", "FEATURE_NAMES", "Feature", "build", "build_many"]
+__all__ = ["FEATURES", "FEATURE_NAMES", "Feature", "build", "build_many"]

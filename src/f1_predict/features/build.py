@@ -87,6 +87,7 @@ def _values(snapshot: Snapshot, before: Columns, config: FeatureConfig) -> Float
     if not before:
         return np.empty((0, len(FEATURE_NAMES)))
     columns = {**before, **at_cut(snapshot.driver_ids, snapshot.laps, snapshot.weather, config.rain_window_s)}
+    columns["race_share"] = np.full(snapshot.entries.height, snapshot.cutoff_lap / snapshot.race.scheduled_laps)
     return np.column_stack([columns[name] for name in FEATURE_NAMES])
 
 

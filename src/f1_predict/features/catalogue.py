@@ -118,6 +118,7 @@ _CONSTRUCTOR = (
 )
 
 _CUT = (
+    Feature("race_share", "laps completed by the leader / scheduled laps", "share", 0.0, None, "0 before the start"),
     Feature("weather", "1 dry, 2 wet: rain in the last `rain_window_s` of samples", "code", 0.0, 2.0, "0"),
     Feature("air_temp_c", "last air temperature", "degC", -30.0, 60.0, "null"),
     Feature("track_temp_c", "last track temperature", "degC", -30.0, 90.0, "null"),
@@ -149,29 +150,3 @@ FEATURES: tuple[Feature, ...] = (*_CALENDAR, *_SESSIONS, *_RATINGS, *_DRIVER, *_
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 """The columns of the feature table, in order; all Float64, null = unknown."""
-
-CORE_FEATURES: tuple[str, ...] = (
-    "season",
-    "n_starters",
-    "course_length_km",
-    "scheduled_laps",
-    "street_circuit",
-    "circuit_attrition",
-    "circuit_grid_correlation",
-    "field_finish_rate",
-    "grid_rank",
-    "pit_lane_start",
-    "qualifying_gap_pct",
-    "pace_expected_position",
-    "driver_finish_rate",
-    "constructor_finish_rate",
-    "linear_forecast",
-    "qualifying_gap_pct_rank",
-    "practice_gap_pct_rank",
-    "driver_form_pace_rank",
-    "driver_season_classified_rank",
-    "constructor_season_pace_rank",
-    "linear_forecast_rank",
-)
-"""The few that carry the forecast before the start. With some 9,000 rows of training data, trees on
-these forecast better than trees on all: the rest repeats them with more noise."""
