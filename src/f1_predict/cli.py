@@ -157,7 +157,9 @@ def compare(
     ),
     fractions: Annotated[str | None, typer.Option(help="Score these, as 0,0.25,0.5.")] = None,
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
-    drop_pictures: Annotated[float, typer.Option(min=0.0, max=1.0, help="Remove this share of the pictures.")] = 0.0,
+    drop_pictures: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Train once more without this share of the pictures.")
+    ] = 0.0,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:

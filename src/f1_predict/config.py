@@ -73,7 +73,6 @@ class EncoderConfig(_Stage):
 
     weights: str = "auto"
     seed: int = 0
-    feature_dim: int = Field(512, ge=1)
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
 

@@ -16,13 +16,13 @@ from rich.console import Console
 
 from f1_predict.config import Config
 from f1_predict.errors import StoreError
-from f1_predict.evaluation.compare import Comparison, compare
+from f1_predict.evaluation.compare import Comparison, FewerPictures, compare, train_with_fewer_pictures
 from f1_predict.evaluation.latency import measure_latency
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
-from f1_predict.report import terminal
+from f1_predict.report import summaries, terminal
 from f1_predict.report.results_page import Results, write_results
 from f1_predict.sources.simulator import simulate
 from f1_predict.tables import ingest, read_store, write_skipped_races, write_store
@@ -74,6 +74,17 @@ class Places:
             model=work / "artifacts/model",
             predictions=work / "artifacts/predictions.parquet",
         )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with what it was made from; `fewer` only where pictures were dropped."""
+
+    archive: RaceArchive
+    comparison: Comparison
+    fewer: FewerPictures | None
+    train: EncodedDataset
+    encoder: VisionEncoder
 
 
 def ingest_races(
@@ -196,24 +207,17 @@ def train_model(console: Console, dataset: Path, traces: Path, model: Path, conf
 
 
 def compare_models(
-    console: Console,
-    data: Path,
-    dataset: Path,
-    traces: Path,
-    out: Path | None,
-    config: Config,
-    drop_pictures: float = 0.0,
-) -> tuple[Comparison, EncodedDataset, VisionEncoder]:
-    """Train and score the ladder on a dataset; print the tables, and write the predictions where `out` says."""
+    console: Console, data: Path, dataset: Path, traces: Path, out: Path, config: Config, drop_pictures: float = 0.0
+) -> Compared:
+    """Train and score the ladder on a dataset, print the tables, write the predictions.
+
+    Where `drop_pictures` is above 0, the fusion network is trained once more with that share of the pictures removed.
+    """
     archive = open_archive(data)
     encoder = make_encoder(console, config)
     train, validation, test = (
         encoded(console, dataset, traces, split, encoder, config) for split in ("train", "validation", "test")
     )
-    if drop_pictures > 0.0:
-        seed = config.training.seed
-        train, validation, test = (p.without_pictures(drop_pictures, seed) for p in (train, validation, test))
-        console.print(f"Removed {drop_pictures:.0%} of the pictures at random.")
     comparison = compare(
         archive,
         train,
@@ -225,12 +229,15 @@ def compare_models(
     )
     for shown in terminal.comparison_tables(comparison):
         console.print(shown)
-    if out is not None:
-        content = io.BytesIO()
-        comparison.predictions.write_parquet(content)
-        write_atomically(out, content.getvalue())
-        console.print(f"Predictions -> {out}")
-    return comparison, train, encoder
+    fewer = None
+    if drop_pictures > 0.0:
+        fewer = train_with_fewer_pictures(archive, train, validation, test, config, drop_pictures)
+        console.print(terminal.table(*summaries.fewer_pictures_table(comparison, fewer)))
+    content = io.BytesIO()
+    comparison.predictions.write_parquet(content)
+    write_atomically(out, content.getvalue())
+    console.print(f"Predictions -> {out}")
+    return Compared(archive, comparison, fewer, train, encoder)
 
 
 def show_forecast(console: Console, data: Path, model: Path, race_id: str, horizon: Horizon) -> None:
@@ -266,13 +273,12 @@ def whole_job(
     split = build_dataset(
         console, where.data, where.traces, where.dataset, train_seasons, test_seasons, workers, config
     )
-    comparison, train, encoder = compare_models(
-        console, where.data, where.dataset, where.traces, where.predictions, config
-    )
-    save_network(where.model, comparison.network, train, encoder, config)
+    dropped = DROPPED_SHARE if results is not None else 0.0
+    compared = compare_models(console, where.data, where.dataset, where.traces, where.predictions, config, dropped)
+    comparison, archive = compared.comparison, compared.archive
+    save_network(where.model, comparison.network, compared.train, compared.encoder, config)
     console.print(f"Model (network_fusion) -> {where.model}")
-    archive = open_archive(where.data)
-    forecaster = load_forecaster(where.model, encoder)
+    forecaster = load_forecaster(where.model, compared.encoder)
     race_id = comparison.predictions["race_id"][-1]
     cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
     latency = measure_latency(forecaster, [archive.snapshot(race_id, cut)] * LATENCY_CALLS)
@@ -280,11 +286,8 @@ def whole_job(
     print_forecast(console, forecaster, archive, race_id, PreRace())
     print_forecast(console, forecaster, archive, race_id, cut)
     if results is not None:
-        fewer, _, _ = compare_models(
-            console, where.data, where.dataset, where.traces, None, config, drop_pictures=DROPPED_SHARE
-        )
-        facts = facts_of(archive, split, full, comparison, encoder)
-        write_results(results, Results("make results", facts, comparison, (DROPPED_SHARE, fewer), latency))
+        facts = facts_of(archive, split, full, comparison, compared.encoder)
+        write_results(results, Results("make results", facts, comparison, compared.fewer, latency))
         console.print(f"Results page -> {results}")
 
 
@@ -320,7 +323,7 @@ def open_archive(data: Path, seasons: Seasons = None) -> RaceArchive:
 
 def make_encoder(console: Console, config: Config) -> VisionEncoder:
     """The backbone that the settings ask for; says which it is and why."""
-    encoder = VisionEncoder(weights=config.encoder.weights, seed=config.encoder.seed)
+    encoder = VisionEncoder(weights=config.encoder.weights, seed=config.encoder.seed, device=config.encoder.device)
     console.print(f"Backbone: {encoder.weights_note}")
     return encoder
 

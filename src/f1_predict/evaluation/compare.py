@@ -133,24 +133,52 @@ def compare(
     say("scoring")
     learned = sorted(set(train.dataset.race_ids) | set(validation.dataset.race_ids), key=archive.race_ids.index)
     predictions = _predictions(archive, test, outputs, learned, config.evaluation.fractions)
-    scored = {
-        (model, fraction): rows
-        for (model, fraction), rows in predictions.partition_by("model", "fraction", as_dict=True).items()
-    }
-    scores: dict[str, dict[float, dict[str, float]]] = {}
-    for model in LADDER:
-        for fraction in config.evaluation.fractions:
-            if (model, fraction) in scored:
-                scores.setdefault(model, {})[fraction] = metrics.score(scored[model, fraction])
+    scored = _by_model_and_fraction(predictions)
     return Comparison(
         predictions=predictions,
-        scores=scores,
+        scores={
+            model: {f: metrics.score(scored[model, f]) for f in config.evaluation.fractions if (model, f) in scored}
+            for model in LADDER
+        },
         improvements=_improvements(scored, config),
         pictures=[_picture_share(scored[CANDIDATE, f], f) for f in config.evaluation.fractions],
         network=fusion,
         rows=(len(train.dataset), len(validation.dataset), len(test.dataset)),
         weights=ensemble.weights_,
     )
+
+
+@dataclass(frozen=True)
+class FewerPictures:
+    """The candidate, trained and tested with a share of the pictures removed; scores by fraction and metric."""
+
+    share: float
+    scores: Mapping[float, Mapping[str, float]]
+
+
+def train_with_fewer_pictures(
+    archive: RaceArchive,
+    train: EncodedDataset,
+    validation: EncodedDataset,
+    test: EncodedDataset,
+    config: Config,
+    share: float,
+) -> FewerPictures:
+    """Train and score the candidate once more, after removing a random share of the pictures of all rows.
+
+    Args: as `compare`; `share` in [0, 1].
+    """
+    seed = config.training.seed
+    kept = [part.without_pictures(share, seed) for part in (train, validation, test)]
+    network = train_network(kept[0], kept[1], config)
+    predictions = _predictions(archive, kept[2], {CANDIDATE: network.predict(kept[2])}, (), config.evaluation.fractions)
+    scored = _by_model_and_fraction(predictions)
+    return FewerPictures(share, {f: metrics.score(scored[CANDIDATE, f]) for f in config.evaluation.fractions})
+
+
+def _by_model_and_fraction(predictions: pl.DataFrame) -> dict[tuple[str, float], pl.DataFrame]:
+    parts = predictions.partition_by("model", "fraction", as_dict=True)
+    return {(model, fraction): rows for (model, fraction), rows in parts.items()}
 
 
 def _classes(*parts: EncodedDataset) -> int:
@@ -164,16 +192,19 @@ def _predictions(
     learned: Sequence[str],
     fractions: Sequence[float],
 ) -> pl.DataFrame:
-    """All models' forecasts of all test races at all fractions, with the true positions beside them."""
+    """All models' forecasts of all test races at all fractions, with the true positions beside them.
+
+    The counted baselines are among them if there are races to count, `learned`.
+    """
     dataset = test.dataset
     rows_of: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(dataset.race_ids, dataset.horizons, strict=True)):
         rows_of.setdefault(key, []).append(row)
     races = list(dict.fromkeys(dataset.race_ids))
-    grid = GridBaseline().fit(archive, learned)
+    grid = GridBaseline().fit(archive, learned) if learned else None
     frames = []
     for fraction in fractions:
-        order = CurrentOrderBaseline().fit(archive, learned, fraction) if fraction > 0 else None
+        order = CurrentOrderBaseline().fit(archive, learned, fraction) if learned and fraction > 0 else None
         for race_id in races:
             if fraction > 0 and archive.laps_completed(race_id) == 0:
                 continue
@@ -186,7 +217,9 @@ def _predictions(
                 )
             snapshot = archive.snapshot(race_id, horizon)
             field = snapshot.entries.height
-            forecasts = {"uniform": UniformBaseline().predict(snapshot), "grid": grid.predict(snapshot)}
+            forecasts: dict[str, Floats] = {}
+            if grid is not None:
+                forecasts = {"uniform": UniformBaseline().predict(snapshot), "grid": grid.predict(snapshot)}
             if order is not None:
                 forecasts["current_order"] = order.predict(snapshot)
             forecasts |= {name: to_field(values[rows], field) for name, values in outputs.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from f1_predict.evaluation.compare import Comparison
+from f1_predict.evaluation.compare import Comparison, FewerPictures
 from f1_predict.evaluation.latency import Latency
 from f1_predict.report import summaries
 from f1_predict.report.summaries import TableData
@@ -27,14 +27,14 @@ class Results:
         command: that writes this page.
         facts: what it was made from and how long it took, by name.
         comparison: on all pictures.
-        fewer: the same training with a share of the pictures removed, and that share; None if it was not done.
+        fewer: the same training with a share of the pictures removed; None if it was not done.
         latency: of the trained network.
     """
 
     command: str
     facts: Mapping[str, str]
     comparison: Comparison
-    fewer: tuple[float, Comparison] | None
+    fewer: FewerPictures | None
     latency: Latency
 
 
@@ -63,8 +63,7 @@ def render(results: Results) -> str:
         markdown_table(summaries.picture_table(comparison), 2),
     ]
     if results.fewer is not None:
-        share, fewer = results.fewer
-        parts.append(markdown_table(summaries.fewer_pictures_table(comparison, fewer, share), 2))
+        parts.append(markdown_table(summaries.fewer_pictures_table(comparison, results.fewer), 2))
     parts.append(markdown_table(summaries.history_table(comparison), 2))
     return "\n".join(parts)
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from f1_predict.evaluation.compare import CANDIDATE, LADDER, METRICS, TARGET_PERCENT, Comparison, Improvement
+from f1_predict.evaluation.compare import (
+    CANDIDATE,
+    LADDER,
+    METRICS,
+    TARGET_PERCENT,
+    Comparison,
+    FewerPictures,
+    Improvement,
+)
 from f1_predict.evaluation.latency import Latency
 
 TableData = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -103,16 +111,16 @@ def latency_table(latency: Latency) -> TableData:
     return f"From laps to probabilities, warm: {under} the design's 1 s", ["what", "ms"], rows
 
 
-def fewer_pictures_table(whole: Comparison, fewer: Comparison, share: float) -> TableData:
+def fewer_pictures_table(whole: Comparison, fewer: FewerPictures) -> TableData:
     """What the fusion network loses when a share of all pictures is removed, in training and in the test."""
     rows = []
     for fraction, scores in whole.scores[CANDIDATE].items():
-        less = fewer.scores[CANDIDATE][fraction]
+        less = fewer.scores[fraction]
         for metric in ("accuracy", "log_loss", "mae"):
             change = f"{less[metric] - scores[metric]:+.3f}"
             rows.append([moment(fraction), metric, f"{scores[metric]:.3f}", f"{less[metric]:.3f}", change])
-    columns = ["moment", "metric", "all pictures", f"{share:.0%} removed", "change"]
-    return f"The same training with {share:.0%} of the pictures removed", columns, rows
+    columns = ["moment", "metric", "all pictures", f"{fewer.share:.0%} removed", "change"]
+    return f"The same training with {fewer.share:.0%} of the pictures removed", columns, rows
 
 
 def history_table(comparison: Comparison) -> TableData:
