@@ -1,11 +1,15 @@
 """Splits follow time and never share a season."""
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from f1_predict.errors import ConfigError
-from f1_predict.training.split import SeasonSplit, split_seasons
+from f1_predict.horizon import AfterLap, PreRace, RaceArchive
+from f1_predict.schemas import Tables
+from f1_predict.training.split import SeasonSplit, cuts_of, split_seasons
+from tests.small_tables import random_tables
 
 
 @given(st.sets(st.integers(1950, 2100), min_size=3, max_size=40))
@@ -45,3 +49,23 @@ def test_a_part_without_seasons_is_refused() -> None:
 def test_two_seasons_are_too_few() -> None:
     with pytest.raises(ConfigError, match=r"2 season\(s\) are too few.*Ingest or simulate at least three"):
         split_seasons([2000, 2001])
+
+
+def test_cuts_leave_out_what_cannot_be_cut() -> None:
+    """Races without laps are cut before the start only, races without results not at all, equal cuts once."""
+    tables = random_tables(0)
+    results = tables.results.filter(pl.col("race_id") != "2000_race_2")
+    archive = RaceArchive(Tables(tables.races, tables.entries, results, tables.laps, tables.weather))
+    split = SeasonSplit((1999,), (2000,), (2001,))
+    cuts = cuts_of(archive, split, (0.0, 0.5, 0.55))
+    assert cuts == [
+        ("2000_race_1", PreRace(), "validation"),
+        ("2000_race_1", AfterLap(6), "validation"),
+        ("2000_race_3", PreRace(), "validation"),
+        ("2000_race_4", PreRace(), "validation"),
+        ("2000_race_4", AfterLap(6), "validation"),
+        ("2001_race_1", PreRace(), "test"),
+        ("2001_race_1", AfterLap(6), "test"),
+        ("2001_race_2", PreRace(), "test"),
+        ("2001_race_2", AfterLap(6), "test"),
+    ]
