@@ -42,5 +42,6 @@ results: $(STAMP)
 	  --seasons 1996-2024 --train-seasons 1996-2018 --test-seasons 2019-2024 \
 	  --work build/results --results docs/results.md
 
+# Leaves data/ and artifacts/ alone: what was ingested and trained there is the user's.
 clean:
-	rm -rf $(VENV) build data artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

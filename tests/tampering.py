@@ -30,7 +30,11 @@ def tamper(tables: Tables, snapshot: Snapshot, seed: int) -> Tables:
         speed_kmh=pl.when(late).then(pl.col("speed_kmh") / pl.col("_noise")).otherwise("speed_kmh"),
         compound=pl.when(late).then(pl.lit("WET")).otherwise("compound"),
         tyre_life=pl.when(late).then(pl.lit(77, pl.Int32)).otherwise("tyre_life"),
-        pit_in=pl.when(late).then(pl.lit(True)).otherwise("pit_in"),
+        pit_in=pl.when(late).then(~pl.col("pit_in").fill_null(False)).otherwise("pit_in"),
+        pit_out=pl.when(late).then(~pl.col("pit_out").fill_null(False)).otherwise("pit_out"),
+        track_status=pl.when(late).then(pl.lit("45")).otherwise("track_status"),
+        speed_trap_kmh=pl.when(late).then(pl.lit(99.0)).otherwise("speed_trap_kmh"),
+        implausible=pl.when(late).then(~pl.col("implausible")).otherwise("implausible"),
     ).drop("_noise")
 
     results = tables.results.filter(~later_rows)

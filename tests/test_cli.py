@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from f1_predict.cli import main
+from f1_predict.tables import write_store
+from tests.small_tables import random_tables
 
 COMMANDS = ("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "run")
 TINY = """
@@ -68,7 +70,8 @@ def test_the_whole_job_leaves_what_it_says(job: Path) -> None:
 
 def test_the_results_page_shows_every_model_and_the_verdict(job: Path) -> None:
     page = (job / "results.md").read_text()
-    for text in ("network_fusion", "ensemble_pre", "current_order", "the design's 5 %", "train 2101", "test 2103"):
+    expected = ("network_fusion", "ensemble_pre", "current_order", "the design's 5 %", "train 2101", "test 2103")
+    for text in (*expected, "Written by `f1-predict run --seed 4 --seasons 3 --results FILE`", "one driver (batch 1)"):
         assert text in page
 
 
@@ -103,14 +106,61 @@ def test_the_steps_one_by_one_do_the_same_job(job: Path, capsys: pytest.CaptureF
     assert len(list((job / "data/multimodal/speed_traces/2101_race_1/lap_5").glob("*.png"))) >= 1
 
 
-def test_simulated_races_never_replace_real_ones(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    real = tmp_path / "processed"
-    real.mkdir()
-    races = pl.read_parquet(job / "data/processed/races.parquet").with_columns(season=pl.lit(2024, pl.Int32))
-    races.write_parquet(real / "races.parquet")
+def test_simulated_races_never_replace_ingested_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = tmp_path / "data" / "processed"
+    write_store(random_tables(0), real)
+    before = {path.name: path.read_bytes() for path in real.iterdir()}
     assert main(["simulate", "--seasons", "1", "--out", str(real)]) == 1
-    assert "holds races of 2024 and later, which simulated ones would replace" in capsys.readouterr().err
-    assert pl.read_parquet(real / "races.parquet").equals(races)
+    assert "holds ingested races, which simulated ones would replace" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in real.iterdir()} == before
+
+
+def test_an_error_after_reading_leaves_the_old_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "processed"
+    assert main(["simulate", "--seasons", "1", "--seed", "1", "--out", str(store)]) == 0
+    before = (store / "manifest.json").read_bytes()
+    (tmp_path / "multimodal" / "skipped_races.json").unlink()
+    (tmp_path / "multimodal").rmdir()
+    (tmp_path / "multimodal").write_text("a file in the way")
+    assert main(["simulate", "--seasons", "1", "--seed", "2", "--out", str(store)]) == 1
+    assert "multimodal" in capsys.readouterr().err
+    assert (store / "manifest.json").read_bytes() == before
+
+
+def test_a_damaged_store_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_store(random_tables(0), tmp_path / "processed")
+    (tmp_path / "processed" / "manifest.json").write_text("{")
+    assert main(["simulate", "--seasons", "1", "--out", str(tmp_path / "processed")]) == 1
+    assert "manifest.json" in capsys.readouterr().err
+
+
+def test_settings_must_be_those_of_the_dataset(job: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(TINY + "[features]\nform_races = 2\n")
+    arguments = ["--dataset", str(job / "data/multimodal/dataset_cache.json"), "--model", str(tmp_path / "model")]
+    assert main(["train", *arguments, "--config", str(other)]) == 1
+    assert "was made with features.form_races = 5, the settings say 2" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_dataset_of_another_store_is_refused(job: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tiny = ["--config", str(job / "tiny.toml")]
+    dataset = [
+        "--dataset",
+        str(job / "data/multimodal/dataset_cache.json"),
+        "--out",
+        str(tmp_path / "predictions.parquet"),
+    ]
+    traces = ["--traces", str(job / "data/multimodal/speed_traces")]
+    for seasons, message in (("3", "are not those of the store"), ("1", "no race '2102_race_1'")):
+        store = tmp_path / seasons / "processed"
+        assert main(["simulate", "--seasons", seasons, "--seed", "9", "--out", str(store), *tiny]) == 0
+        capsys.readouterr()
+        assert main(["compare", "--data", str(store), *dataset, *traces, *tiny]) == 1
+        shown = capsys.readouterr().err
+        assert message in shown
+        assert "f1-predict dataset" in shown or "Build the dataset again" in shown
+    assert not (tmp_path / "predictions.parquet").exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -129,6 +179,7 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
             "seasons must be given as 1996-2024 or 2024, got '2024-1996'",
         ),
         (["run", "--seasons", "1996-2024"], "Give --ergast to use real seasons"),
+        (["run", "--seasons", "²"], "--seasons says how many"),
         (["dataset", "--fractions", "0,half"], "fractions must be numbers with commas between"),
         (["traces", "--at", "lap_x"], "'lap_x' is no horizon"),
         (["train", "--dataset", "nowhere.json"], "nowhere.json"),

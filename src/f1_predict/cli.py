@@ -57,7 +57,7 @@ def ingest(
 ) -> None:
     """Read real races into the canonical tables.
 
-    Example: f1-predict ingest --ergast shared/data/ergast --f1db shared/data/f1db --fastf1 shared/data/fastf1
+    Example: f1-predict ingest --ergast ergast/ --f1db f1db/ --fastf1 fastf1/
     """
     from f1_predict import jobs
 
@@ -220,7 +220,12 @@ def run(
         jobs.simulate_races(console, count, seed, where.data, chosen)
     else:
         jobs.ingest_races(console, ergast, f1db, fastf1, span(seasons), where.data)
-    jobs.whole_job(console, where, span(train_seasons), span(test_seasons), workers, chosen, results)
+    options = {"seasons": seasons, "train-seasons": train_seasons, "test-seasons": test_seasons}
+    sources = {"ergast": ergast, "f1db": f1db, "fastf1": fastf1}
+    given = [f"--{name} DIR" for name, folder in sources.items() if folder is not None] or [f"--seed {seed}"]
+    given += [f"--{name} {value}" for name, value in options.items() if value is not None]
+    command = " ".join(["f1-predict run", *given, "--results FILE"])
+    jobs.whole_job(console, where, span(train_seasons), span(test_seasons), workers, chosen, results, command)
 
 
 def span(text: str | None) -> tuple[int, int] | None:
@@ -232,7 +237,7 @@ def span(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     first, _, last = text.partition("-")
-    if not (first.isdigit() and (last or first).isdigit()) or int(first) > int(last or first):
+    if not (first.isdecimal() and (last or first).isdecimal()) or int(first) > int(last or first):
         raise ConfigError(f"seasons must be given as 1996-2024 or 2024, got '{text}'.")
     return int(first), int(last or first)
 
@@ -245,7 +250,7 @@ def count_of(text: str | None) -> int:
     """
     if text is None:
         return 3
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ConfigError(
             f"without --ergast the races are simulated and --seasons says how many (as 3), got '{text}'. "
             "Give --ergast to use real seasons."

@@ -78,13 +78,14 @@ class NotFoundError(F1PredictError):
         kind: what was looked for ("race", "driver").
         name: the name asked for.
         known: the names there are; the three closest are put into the message.
+        remedy: what to do, after the hint.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
         names = list(known)
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"Did you mean {', '.join(close)}?" if close else f"There are {len(names)} to choose from."
-        super().__init__(f"no {kind} '{name}'. {hint}")
+        super().__init__(f"no {kind} '{name}'. {hint} {remedy}".rstrip())
 
 
 class HorizonError(F1PredictError):

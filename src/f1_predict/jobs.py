@@ -6,18 +6,20 @@ Knows no options and parses nothing: the command line does.
 from __future__ import annotations
 
 import io
+import json
 import resource
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
 from f1_predict.config import Config
-from f1_predict.errors import StoreError
+from f1_predict.errors import DataError, StoreError
 from f1_predict.evaluation.compare import Comparison, FewerPictures, compare, train_with_fewer_pictures
-from f1_predict.evaluation.latency import measure_latency
+from f1_predict.evaluation.latency import Latency, measure_latency
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
@@ -25,7 +27,15 @@ from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import summaries, terminal
 from f1_predict.report.results_page import Results, write_results
 from f1_predict.sources.simulator import simulate
-from f1_predict.tables import ingest, read_store, write_skipped_races, write_store
+from f1_predict.tables import (
+    SIMULATED,
+    count_skipped,
+    ingest,
+    read_store,
+    store_source,
+    write_skipped_races,
+    write_store,
+)
 from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.dataset_cache import build_dataset_cache
 from f1_predict.training.drawing import DrawingSummary, draw_cuts
@@ -83,7 +93,8 @@ class Compared:
     archive: RaceArchive
     comparison: Comparison
     fewer: FewerPictures | None
-    train: EncodedDataset
+    latency: Latency
+    learned: tuple[EncodedDataset, EncodedDataset]
     encoder: VisionEncoder
 
 
@@ -93,55 +104,65 @@ def ingest_races(
     """Read real races, write the store, say what was found untidy."""
     start = time.perf_counter()
     found = ingest(ergast, f1db, fastf1, seasons)
-    write_store(found.tables, out)
-    skipped = write_skipped_races(found.tables, out.parent / "multimodal/skipped_races.json")
+    quality = out.with_name(f"{out.name}_quality.json")
+    checks = [asdict(check) for check in found.quality]
+    write_atomically(quality, (json.dumps(checks, indent=1, ensure_ascii=False) + "\n").encode())
+    skipped = write_skipped_races(found.tables, skipped_file(out))
+    write_store(found.tables, out)  # last, so that whatever fails leaves the old store
     tables = found.tables
     console.print(
         f"Ingested {tables.races.height:,} races, {tables.results.height:,} results, {tables.laps.height:,} laps "
         f"in {time.perf_counter() - start:.1f} s -> {out}"
     )
     console.print(terminal.quality_table(found.quality))
-    console.print(f"{skipped} listed in {out.parent / 'multimodal/skipped_races.json'}")
+    console.print(f"All rows behind these counts -> {quality}")
+    console.print(f"{skipped}, listed in {skipped_file(out)}")
 
 
 def simulate_races(console: Console, seasons: int, seed: int, out: Path, config: Config) -> None:
-    """Write simulated seasons, never in the place of real ones.
+    """Write simulated seasons, never in the place of ingested ones.
 
     Raises:
-        StoreError: if `out` holds races that are not simulated.
+        StoreError: if `out` holds ingested races, or a store that cannot be read.
     """
     start = time.perf_counter()
     tables = simulate(seasons, seed, config.simulator)
-    _refuse_to_replace_real_races(out, config)
-    write_store(tables, out)
-    write_skipped_races(tables, out.parent / "multimodal/skipped_races.json")
+    if store_source(out) not in (None, SIMULATED):
+        raise StoreError(
+            f"{out} holds ingested races, which simulated ones would replace. "
+            "Give another folder (--out, or --work of the whole job), or remove that one yourself."
+        )
+    write_skipped_races(tables, skipped_file(out))
+    write_store(tables, out, source=SIMULATED)
     console.print(
         f"Simulated {tables.races.height} races of {seasons} seasons (seed {seed}), {tables.laps.height:,} laps, "
         f"in {time.perf_counter() - start:.1f} s -> {out}"
     )
 
 
-def _refuse_to_replace_real_races(out: Path, config: Config) -> None:
-    if not (out / "races.parquet").is_file():
-        return
-    first = pl.read_parquet(out / "races.parquet", columns=["season"])["season"].min()
-    if isinstance(first, int) and first < config.simulator.first_season:
-        raise StoreError(
-            f"{out} holds races of {first} and later, which simulated ones would replace. "
-            "Give another folder (--out, or --work of the whole job), or remove that one yourself."
-        )
+def skipped_file(data: Path) -> Path:
+    """Where the races and drivers without laps of a store are listed."""
+    return data.parent / "multimodal/skipped_races.json"
+
+
+def skipped_text(data: Path) -> str:
+    """How many races and drivers have no laps and so no picture; a store may have come without the list of them."""
+    if not skipped_file(data).is_file():
+        return f"races and drivers without laps were not counted: there is no {skipped_file(data)}"
+    return str(count_skipped(skipped_file(data)))
 
 
 def draw_traces(
     console: Console, data: Path, out: Path, horizon: Horizon, seasons: Seasons, workers: int, config: Config
 ) -> DrawingSummary:
     """Draw every race at one horizon; races that do not reach it are counted."""
-    archive = open_archive(data, seasons)
+    archive = open_archive(data)
+    asked = archive.races.filter(pl.col("season").is_between(*seasons)) if seasons else archive.races
     if horizon.leaks:
         console.print("Full races show their own finish: these pictures describe races and never forecast them.")
     reached = [
         race_id
-        for race_id in archive.race_ids
+        for race_id in asked["race_id"]
         if archive.laps_completed(race_id) >= (horizon.lap if isinstance(horizon, AfterLap) else 1)
     ]
     generator = SpeedTraceGenerator(out, config.picture)
@@ -152,11 +173,12 @@ def draw_traces(
         f"{summary.pictures_per_second:.0f}/s on {workers} processes), success {summary.success_rate:.1%}, "
         f"{summary.failed} failed -> {out}"
     )
-    left_out = len(archive.race_ids) - len(reached)
+    left_out = asked.height - len(reached)
     if left_out or summary.without_laps:
         console.print(
             f"Without a picture: {left_out} races without these laps, {summary.without_laps} drivers without laps."
         )
+    console.print(f"Skipped: {skipped_text(data)}")
     return summary
 
 
@@ -172,7 +194,8 @@ def build_dataset(
 ) -> SeasonSplit:
     """Pictures, features and labels at every cut, as one dataset file."""
     archive = open_archive(data)
-    split = split_seasons(archive.races["season"].to_list(), train_seasons, test_seasons)
+    run = archive.races.join(archive.tables.results, on="race_id", how="semi")["season"].to_list()
+    split = split_seasons(run, train_seasons, test_seasons)  # seasons without results have no labels
     cuts = cuts_of(archive, split, config.evaluation.fractions)
     with terminal.progress_bar(console, "Drawing") as progress:
         summary = build_dataset_cache(
@@ -191,6 +214,7 @@ def build_dataset(
         f"{summary.pictures:,} with a picture ({summary.drawn:,} drawn now, {summary.pictures_per_second:.0f}/s), "
         f"success {summary.success_rate:.1%}; without: {summary.without_laps} no laps, {summary.failed} failed -> {out}"
     )
+    console.print(f"Skipped: {skipped_text(data)}")
     return split
 
 
@@ -202,7 +226,7 @@ def train_model(console: Console, dataset: Path, traces: Path, model: Path, conf
     network = train_network(
         train, validation, config, encoder=encoder, on_epoch=lambda report: console.print(terminal.epoch_line(report))
     )
-    save_network(model, network, train, encoder, config)
+    save_network(model, network, train, validation, encoder, config)
     console.print(f"Best epoch {network.result.best_epoch} of {len(network.result.history)} -> {model}")
 
 
@@ -237,16 +261,30 @@ def compare_models(
     comparison.predictions.write_parquet(content)
     write_atomically(out, content.getvalue())
     console.print(f"Predictions -> {out}")
-    return Compared(archive, comparison, fewer, train, encoder)
+    console.print(f"Skipped: {skipped_text(data)}")
+    generator, network = SpeedTraceGenerator(config=config.picture), comparison.network
+    forecaster = Forecaster(network.model, encoder, network.normaliser, generator, config.features, network.sigma)
+    race_id = test.dataset.race_ids[-1]
+    cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
+    latency = measure_latency(forecaster, [archive.snapshot(race_id, cut)] * LATENCY_CALLS)
+    console.print(terminal.table(*summaries.latency_table(latency)))
+    return Compared(archive, comparison, fewer, latency, (train, validation), encoder)
 
 
 def show_forecast(console: Console, data: Path, model: Path, race_id: str, horizon: Horizon) -> None:
-    """Print the forecast of one race."""
+    """Print the forecast of one race.
+
+    Raises:
+        DataError: if the race has no entries yet.
+    """
     archive = open_archive(data)
-    season = archive.snapshot(race_id, horizon).race.season  # a race that is not there is said before a model is loaded
+    snapshot = archive.snapshot(race_id, horizon)  # what is not there is said before a model is loaded
+    if snapshot.entries.is_empty():
+        raise DataError(f"{race_id} has no entries yet. Ingest it again once its qualifying or entry list is known.")
+    season = snapshot.race.season
     manifest = read_manifest(model)
     print_forecast(console, load_forecaster(model), archive, race_id, horizon)
-    if season in manifest.data.seasons:
+    if season in manifest.data.seasons + manifest.data.validation_seasons:
         console.print(f"Note: {race_id} is of a season that the model learnt from; its forecast is no test of it.")
 
 
@@ -267,6 +305,7 @@ def whole_job(
     workers: int,
     config: Config,
     results: Path | None,
+    command: str,
 ) -> None:
     """Pictures, dataset, comparison, model, forecast, results page: all that follows once the races are there."""
     full = draw_traces(console, where.data, where.traces, FullRace(), None, workers, config)
@@ -276,18 +315,16 @@ def whole_job(
     dropped = DROPPED_SHARE if results is not None else 0.0
     compared = compare_models(console, where.data, where.dataset, where.traces, where.predictions, config, dropped)
     comparison, archive = compared.comparison, compared.archive
-    save_network(where.model, comparison.network, compared.train, compared.encoder, config)
+    save_network(where.model, comparison.network, *compared.learned, compared.encoder, config)
     console.print(f"Model (network_fusion) -> {where.model}")
     forecaster = load_forecaster(where.model, compared.encoder)
     race_id = comparison.predictions["race_id"][-1]
     cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
-    latency = measure_latency(forecaster, [archive.snapshot(race_id, cut)] * LATENCY_CALLS)
-    console.print(terminal.latency_table(latency))
     print_forecast(console, forecaster, archive, race_id, PreRace())
     print_forecast(console, forecaster, archive, race_id, cut)
     if results is not None:
-        facts = facts_of(archive, split, full, comparison, compared.encoder)
-        write_results(results, Results("make results", facts, comparison, compared.fewer, latency))
+        facts = facts_of(archive, split, full, comparison, compared.encoder) | {"skipped": skipped_text(where.data)}
+        write_results(results, Results(command, facts, comparison, compared.fewer, compared.latency))
         console.print(f"Results page -> {results}")
 
 
@@ -297,7 +334,10 @@ def facts_of(
     """What the results page was made from, and what it took."""
     train, validation, test = comparison.rows
     fit = comparison.network.result
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    peak, child = (
+        resource.getrusage(who).ru_maxrss * unit / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return {
         "races": f"{len(archive.race_ids):,}, {archive.tables.laps.height:,} laps",
         "split": split.describe(),
@@ -312,7 +352,7 @@ def facts_of(
             f"epoch {fit.best_epoch} kept"
         ),
         "weights of the ensemble": ", ".join(f"{name} {weight:.2f}" for name, weight in comparison.weights.items()),
-        "peak memory": f"{peak:.1f} GB resident",
+        "peak memory": f"{peak:.1f} GB resident; the largest of the drawing processes {child:.1f} GB",
     }
 
 
@@ -334,4 +374,4 @@ def encoded(
     """One split of a dataset with its pictures encoded, those encoded before from the cache beside it."""
     cache = EmbeddingCache(dataset.parent / "embeddings")
     with terminal.progress_bar(console, f"Encoding {split}") as progress:
-        return encode_split(dataset, traces, split, encoder, cache, config.encoder.batch_size, progress)
+        return encode_split(dataset, traces, split, encoder, cache, config, progress)

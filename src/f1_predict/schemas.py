@@ -28,6 +28,8 @@ IMPLAUSIBLE_SLOW_S = 600.0
 """Laps slower than ten minutes are flagged `implausible` (red flags)."""
 IMPLAUSIBLE_FAST_S = 40.0
 """Laps faster than forty seconds are flagged `implausible` (timing faults)."""
+PLACEHOLDER_S = 150.0
+"""Laps of exactly this time are flagged `implausible`: it stands for unfinished last laps in rebuilt timing."""
 
 COMPOUNDS = (
     "HYPERSOFT",

@@ -123,8 +123,14 @@ def test_no_races_are_refused():
         paired_change(contributions([]), contributions([]), higher_is_better=True)
 
 
-def test_zero_baseline_and_undefined_values_are_refused():
-    with pytest.raises(DataError, match="baseline's mean is 0"):
-        paired_change(contributions([0.0]), contributions([1.0]), higher_is_better=True)
+def test_a_baseline_of_zero_has_an_infinite_change():
+    better = paired_change(contributions([0.0]), contributions([1.0]), higher_is_better=True)
+    assert (better.improvement, better.low, better.high) == (math.inf, math.inf, math.inf)
+    worse = paired_change(contributions([0.0]), contributions([1.0]), higher_is_better=False)
+    assert worse.improvement == -math.inf
+    assert paired_change(contributions([0.0]), contributions([0.0]), higher_is_better=True).improvement == 0.0
+
+
+def test_undefined_values_are_refused():
     with pytest.raises(DataError, match="not finite"):
         paired_change(contributions([1.0]), contributions([math.nan]), higher_is_better=True)

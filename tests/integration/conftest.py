@@ -49,5 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     summary = build_dataset_cache(archive, cuts, SpeedTraceGenerator(pictures), cache_file)
     encoder = VisionEncoder(weights="random")
     cache = EmbeddingCache(folder / "embeddings")
-    parts = (encode_split(cache_file, pictures, split, encoder, cache, 64) for split in ("train", "validation", "test"))
+    parts = (
+        encode_split(cache_file, pictures, split, encoder, cache, config) for split in ("train", "validation", "test")
+    )
     return World(config, archive, cache_file, pictures, summary, encoder, *parts)

@@ -52,11 +52,9 @@ def forecaster(encoder: object, folder: Path) -> Forecaster:
 def random_cuts(archive: RaceArchive, count: int, seed: int) -> list[tuple[str, Horizon]]:
     rng = np.random.default_rng(seed)
     with_laps = [race_id for race_id in archive.race_ids[2:] if archive.laps_completed(race_id) > 1]
-    cuts: list[tuple[str, Horizon]] = []
-    for race_id in rng.choice(with_laps, count):
-        lap = int(rng.integers(0, archive.laps_completed(str(race_id))))
-        cuts.append((str(race_id), AfterLap(lap) if lap else PreRace()))
-    return cuts
+    possible: list[tuple[str, Horizon]] = [(race_id, PreRace()) for race_id in with_laps]
+    possible += [(r, AfterLap(lap)) for r in with_laps for lap in range(1, archive.laps_completed(r))]
+    return [possible[index] for index in rng.choice(len(possible), count, replace=False)]
 
 
 def assert_same(before: Snapshot, after: Snapshot, caster: Forecaster) -> None:

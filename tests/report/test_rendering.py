@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from f1_predict.training.scores import Scores
 from f1_predict.training.train import TrainedNetwork
 
 SCORES = {"accuracy": 0.25, "log_loss": 2.125, "mae": 1.5, "rps": 0.0625, "spearman": 0.75}
-LATENCY = Latency(one_driver=40.0, field=500.0, field_per_prediction=25.0, slowest=600.0, features=90.0, calls=3)
+LATENCY = Latency(40.0, one_driver_slowest=60.0, field=500.0, field_per_prediction=25.0, features=90.0, calls=3)
 
 
 def change(improvement: float, low: float, high: float) -> Change:
@@ -54,16 +56,26 @@ def test_score_tables_keep_the_order_of_the_ladder() -> None:
 @pytest.mark.parametrize(
     ("improvement", "low", "words"),
     [
-        (25.0, 12.0, "is met (+25.0 % (+12.0 to +40.0), also at the lower end)"),
-        (25.0, 1.0, "is met (+25.0 % (+1.0 to +40.0))"),
-        (4.9, -3.0, "is NOT met (+4.9 % (-3.0 to +40.0))"),
-        (-8.0, -20.0, "is NOT met (-8.0 % (-20.0 to +40.0))"),
+        (25.0, 12.0, "is met; against ensemble_pre accuracy +25.0 % (+12.0 to +40.0), log-loss"),
+        (25.0, -1.0, "is met; against ensemble_pre accuracy +25.0 % (-1.0 to +40.0), an interval that holds 0, log"),
+        (4.9, -3.0, "is NOT met; against ensemble_pre accuracy +4.9 % (-3.0 to +40.0), an interval that holds 0"),
+        (-8.0, -20.0, "is NOT met; against ensemble_pre accuracy -8.0 %"),
+        (math.inf, -math.inf, "is NOT met; against ensemble_pre accuracy undefined % (undefined to +40.0)"),
     ],
 )
 def test_the_verdict_flatters_nobody(improvement: float, low: float, words: str) -> None:
     lines = summaries.verdict(comparison(improvement, low)).splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("before the race: the design's 5 % in accuracy " + words)
+    assert "against network_table accuracy" in lines[0]
+
+
+def test_both_rivals_must_be_beaten() -> None:
+    whole = comparison()
+    weaker = [
+        replace(i, change=change(1.0, -5.0, 8.0)) if i.rival == "network_table" else i for i in whole.improvements
+    ]
+    assert "is NOT met; against ensemble_pre accuracy +25.0 %" in summaries.verdict(replace(whole, improvements=weaker))
 
 
 def test_missing_pictures_are_told_with_their_scores() -> None:
@@ -79,9 +91,11 @@ def test_fewer_pictures_are_set_against_all() -> None:
     assert rows[0] == ["before the race", "accuracy", "0.250", "0.200", "-0.050"]
 
 
-@pytest.mark.parametrize(("slowest", "words"), [(600.0, ": under the design's 1 s"), (1500.0, "NOT under")])
-def test_latency_is_held_against_the_designs_bound(slowest: float, words: str) -> None:
-    latency = Latency(40.0, 500.0, 25.0, slowest, 90.0, 3)
+@pytest.mark.parametrize(("slowest", "words"), [(60.0, ": under the design's 1 s"), (950.0, "NOT under")])
+def test_latency_of_one_prediction_with_its_features_is_held_against_the_designs_bound(
+    slowest: float, words: str
+) -> None:
+    latency = Latency(40.0, slowest, field=5000.0, field_per_prediction=25.0, features=90.0, calls=3)
     assert words in summaries.latency_table(latency)[0]
 
 

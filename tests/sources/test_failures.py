@@ -101,7 +101,7 @@ def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
 def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
     path = foreign.ergast(tmp_path)
     (path / "drivers.csv").write_bytes(foreign.ERGAST["drivers.csv"].encode("latin-1"))
-    assert "drivers.csv: it cannot be parsed as CSV (invalid utf-8 sequence)" in str(refused(path))
+    assert "drivers.csv, line 2: it is not UTF-8 text (byte 0xe9)" in str(refused(path))
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def paired_change(
     a race stay together, since they are not independent. A mean is sum(total) / sum(weight), so it
     averages over race x driver where weights are rows. The interval runs from the ceil(0.025 draws)-th
     smallest of the draws to the ceil(0.975 draws)-th: B. Efron and R. Tibshirani, "An Introduction to the
-    Bootstrap" (1993), chapter 13. Where a draw's baseline mean is 0, its change is plus or minus
-    infinity, or 0 if the candidate's is 0 too.
+    Bootstrap" (1993), chapter 13. Where the baseline's mean, or a draw's, is 0, the change is plus or
+    minus infinity, or 0 if the candidate's is 0 too.
 
     Args:
         baseline: race_id, total, weight, as `metrics.per_race` gives them.
@@ -61,7 +61,7 @@ def paired_change(
 
     Raises:
         DataError: if the two do not cover the same races with the same weights, there are none, a value
-            is not finite, or the baseline's mean is 0.
+            is not finite.
     """
     left, right = baseline.sort("race_id"), candidate.sort("race_id")
     if left.is_empty() or left["race_id"].to_list() != right["race_id"].to_list():
@@ -78,8 +78,6 @@ def paired_change(
     if not np.isfinite(totals).all():
         raise DataError("a race contributes a value that is not finite. Leave out races with fewer than two starters.")
     means = totals.sum(axis=1) / weight.sum()
-    if means[0] == 0.0:
-        raise DataError("the baseline's mean is 0: a relative change is not defined. Compare the means themselves.")
     sign = 1.0 if higher_is_better else -1.0
 
     races = len(weight)

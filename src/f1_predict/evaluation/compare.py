@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from f1_predict.config import Config
-from f1_predict.errors import ConfigError
+from f1_predict.errors import ConfigError, DataError, NotFoundError
 from f1_predict.evaluation import metrics
 from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, UniformBaseline
 from f1_predict.evaluation.bootstrap import Change, paired_change
-from f1_predict.horizon import RaceArchive
+from f1_predict.horizon import RaceArchive, Snapshot
 from f1_predict.models.ensemble import EnsemblePredictor
 from f1_predict.models.forecaster import forecast_frame
+from f1_predict.models.multimodal_dataset import MultiModalDataset
 from f1_predict.models.probabilities import to_field
 from f1_predict.training.train import EncodedDataset, OnEpoch, TrainedNetwork, train_network
 
@@ -46,8 +48,8 @@ class Improvement:
 
     @property
     def met(self) -> bool:
-        """Whether the design's target is met."""
-        return self.change.improvement > TARGET_PERCENT
+        """Whether the design's target is met; never where the rival's score is 0 and no percentage is defined."""
+        return isfinite(self.change.improvement) and self.change.improvement > TARGET_PERCENT
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Comparison:
     """What a comparison came to.
 
     Attributes:
-        predictions: one row per race x driver x fraction x model, see docs/predictions in the README.
+        predictions: one row per race x driver x fraction x model, with the true position and
+            whether classified beside the forecast (see forecaster.forecast_frame).
         scores: model -> fraction -> metric -> value.
         improvements: the candidate against its rivals.
         pictures: per fraction.
@@ -107,9 +110,13 @@ def compare(
 
     Raises:
         ConfigError: if the head forecasts no positions, or the test rows lack a cut that is to be scored.
+        NotFoundError: if the archive lacks a race of the dataset.
     """
     if config.fusion.head != "position":
         raise ConfigError(f"the comparison needs head 'position', got '{config.fusion.head}'. Set fusion.head.")
+    learned, known = set(train.dataset.race_ids) | set(validation.dataset.race_ids), set(archive.race_ids)
+    if lost := sorted((learned | set(test.dataset.race_ids)) - known):
+        raise NotFoundError("race", lost[0], known, remedy="Build the dataset again from this store.")
     say = on_step or (lambda text: None)
     say("ensemble_pre: fitting the tabular baseline")
     ensemble = EnsemblePredictor(_classes(train, validation), config=config.ensemble)
@@ -131,17 +138,19 @@ def compare(
         "network_fusion": fusion.predict(test),
     }
     say("scoring")
-    learned = sorted(set(train.dataset.race_ids) | set(validation.dataset.race_ids), key=archive.race_ids.index)
-    predictions = _predictions(archive, test, outputs, learned, config.evaluation.fractions)
+    in_order = [race_id for race_id in archive.race_ids if race_id in learned]
+    predictions = _predictions(archive, test, outputs, in_order, config.evaluation.fractions)
     scored = _by_model_and_fraction(predictions)
+    fractions = [f for f in config.evaluation.fractions if (CANDIDATE, f) in scored]
+    for fraction in sorted(set(config.evaluation.fractions) - set(fractions)):
+        say(f"fraction {fraction:g} is left out: no test race has laps")
     return Comparison(
         predictions=predictions,
         scores={
-            model: {f: metrics.score(scored[model, f]) for f in config.evaluation.fractions if (model, f) in scored}
-            for model in LADDER
+            model: {f: metrics.score(scored[model, f]) for f in fractions if (model, f) in scored} for model in LADDER
         },
-        improvements=_improvements(scored, config),
-        pictures=[_picture_share(scored[CANDIDATE, f], f) for f in config.evaluation.fractions],
+        improvements=_improvements(scored, fractions, config),
+        pictures=[_picture_share(scored[CANDIDATE, f], f) for f in fractions],
         network=fusion,
         rows=(len(train.dataset), len(validation.dataset), len(test.dataset)),
         weights=ensemble.weights_,
@@ -173,7 +182,7 @@ def train_with_fewer_pictures(
     network = train_network(kept[0], kept[1], config)
     predictions = _predictions(archive, kept[2], {CANDIDATE: network.predict(kept[2])}, (), config.evaluation.fractions)
     scored = _by_model_and_fraction(predictions)
-    return FewerPictures(share, {f: metrics.score(scored[CANDIDATE, f]) for f in config.evaluation.fractions})
+    return FewerPictures(share, {f: metrics.score(rows) for (_, f), rows in scored.items()})
 
 
 def _by_model_and_fraction(predictions: pl.DataFrame) -> dict[tuple[str, float], pl.DataFrame]:
@@ -203,8 +212,9 @@ def _predictions(
     races = list(dict.fromkeys(dataset.race_ids))
     grid = GridBaseline().fit(archive, learned) if learned else None
     frames = []
+    counted = [race_id for race_id in learned if archive.laps_completed(race_id) > 0]
     for fraction in fractions:
-        order = CurrentOrderBaseline().fit(archive, learned, fraction) if learned and fraction > 0 else None
+        order = CurrentOrderBaseline().fit(archive, counted, fraction) if counted and fraction > 0 else None
         for race_id in races:
             if fraction > 0 and archive.laps_completed(race_id) == 0:
                 continue
@@ -216,6 +226,8 @@ def _predictions(
                     "Build it again with `f1-predict dataset --fractions ...` including this fraction."
                 )
             snapshot = archive.snapshot(race_id, horizon)
+            truth = archive.rows("results", race_id).select("race_id", "driver_id", "position", "classified")
+            _require_same_rows(dataset, rows, snapshot, truth)
             field = snapshot.entries.height
             forecasts: dict[str, Floats] = {}
             if grid is not None:
@@ -223,7 +235,6 @@ def _predictions(
             if order is not None:
                 forecasts["current_order"] = order.predict(snapshot)
             forecasts |= {name: to_field(values[rows], field) for name, values in outputs.items()}
-            truth = archive.rows("results", race_id).select("race_id", "driver_id", "position", "classified")
             for model, probabilities in forecasts.items():
                 frame = forecast_frame(snapshot, probabilities, test.has_image[rows])
                 frame = frame.with_columns(model=pl.lit(model), fraction=pl.lit(float(fraction)))
@@ -231,10 +242,23 @@ def _predictions(
     return pl.concat(frames)
 
 
-def _improvements(scored: Mapping[tuple[str, float], pl.DataFrame], config: Config) -> list[Improvement]:
+def _require_same_rows(dataset: MultiModalDataset, rows: list[int], snapshot: Snapshot, truth: pl.DataFrame) -> None:
+    """A dataset made from another store would be scored against the wrong drivers."""
+    positions = dict(truth.select("driver_id", "position").iter_rows())
+    here = [(dataset.driver_ids[row], int(dataset.positions[row])) for row in rows]
+    if here != [(driver, positions.get(driver)) for driver in snapshot.driver_ids]:
+        raise DataError(
+            f"{dataset.cache_file}: the drivers or positions of {snapshot.race_id} are not those of the store. "
+            "Build the dataset again with `f1-predict dataset`."
+        )
+
+
+def _improvements(
+    scored: Mapping[tuple[str, float], pl.DataFrame], fractions: Sequence[float], config: Config
+) -> list[Improvement]:
     """The candidate against each rival, paired by race."""
     found = []
-    for fraction in config.evaluation.fractions:
+    for fraction in fractions:
         for rival in RIVALS:
             for metric in COMPARED:
                 change = paired_change(

@@ -44,6 +44,7 @@ class DatasetRows:
             among them if that is more.
         generated_at: when the file was made.
         leaks: whether the rows' features have seen their labels.
+        settings: what pictures and features were made with, by stage; empty where the file does not say.
     """
 
     feature_names: tuple[str, ...]
@@ -58,6 +59,7 @@ class DatasetRows:
     n_starters: npt.NDArray[np.int64]
     generated_at: str
     leaks: bool
+    settings: dict[str, Any]
 
 
 def read_dataset_file(path: Path) -> DatasetRows:
@@ -143,6 +145,7 @@ class _Reader:
             n_starters=self._starters(rows, [race for race, _ in keys], horizons, positions),
             generated_at=self._content["generated_at"],
             leaks=self._content.get("leaks") is True,
+            settings=self._content.get("settings") or {},
         )
 
     def _check_head(self, rows: list[Any]) -> None:

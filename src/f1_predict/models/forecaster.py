@@ -18,7 +18,7 @@ from f1_predict.errors import ConfigError, FeatureError
 from f1_predict.horizon import Snapshot
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
-from f1_predict.models.probabilities import spread, summarise, to_field
+from f1_predict.models.probabilities import coherent, spread, summarise, to_field
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 
@@ -71,6 +71,9 @@ class Forecaster:
     def predict(self, snapshot: Snapshot) -> pl.DataFrame:
         """Forecast the whole field.
 
+        The drivers' distributions are balanced against each other (probabilities.coherent): every place goes to one
+        driver, so the probabilities of winning sum to 1.
+
         Args:
             snapshot: what is known at the horizon.
 
@@ -92,16 +95,30 @@ class Forecaster:
             snapshot: what is known at the horizon.
             values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
         """
-        traces = self.generator.render(snapshot)
-        embeddings = np.zeros((len(traces.driver_ids), self.encoder.feature_dim), dtype=np.float32)
+        output, present = self._output(snapshot, snapshot.driver_ids, values)
+        return forecast_frame(snapshot, coherent(self._positions(output, snapshot)), present)
+
+    def predict_one(self, snapshot: Snapshot, row: int, values: np.ndarray) -> np.ndarray:
+        """One starter's probabilities (n_starters,), not balanced against the others'.
+
+        Args:
+            snapshot: what is known at the horizon.
+            row: the starter's row in `snapshot.entries`.
+            values: (1, len(FEATURE_NAMES)) float64, NaN = unknown.
+        """
+        output, _ = self._output(snapshot, snapshot.driver_ids[row : row + 1], values)
+        return np.asarray(self._positions(output, snapshot)[0])
+
+    def _output(self, snapshot: Snapshot, drivers: list[str], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The network's output for some starters (n, output_dim), and whether they have a picture (n,)."""
+        traces = self.generator.render(snapshot, drivers)
+        embeddings = np.zeros((len(drivers), self.encoder.feature_dim), dtype=np.float32)
         if traces.present.any():
             embeddings[traces.present] = self.encoder.encode_arrays(traces.images[traces.present])
         tabular = torch.from_numpy(self.normaliser.transform(values))
         with torch.inference_mode():
-            probabilities = self.model.fuse(
-                torch.from_numpy(embeddings), tabular, torch.from_numpy(traces.present)
-            ).double()
-        return forecast_frame(snapshot, self._positions(probabilities.numpy(), snapshot), traces.present)
+            output = self.model.fuse(torch.from_numpy(embeddings), tabular, torch.from_numpy(traces.present))
+        return output.double().numpy(), traces.present
 
     def _positions(self, output: np.ndarray, snapshot: Snapshot) -> np.ndarray:
         """The network's output as (n_starters, n_starters) probabilities over finishing positions."""

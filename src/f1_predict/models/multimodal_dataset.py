@@ -83,6 +83,7 @@ class MultiModalDataset(Dataset[Sample]):
         tabular_raw: float64 (n, F), NaN = unknown.
         normaliser: the one in use.
         leaks: whether the file's features have seen the labels (the full-race horizon).
+        settings: what the file's pictures and features were made with, by stage; empty where it does not say.
 
     Raises:
         ArtefactError: if the file cannot be read or breaks its format, naming row and key, or has no such split.
@@ -117,6 +118,7 @@ class MultiModalDataset(Dataset[Sample]):
         self.n_starters = rows.n_starters[chosen]
         self.tabular_raw = rows.features[chosen]
         self.leaks = rows.leaks
+        self.settings = rows.settings
         self._tabular = torch.from_numpy(self.normaliser.transform(self.tabular_raw, self.feature_names))
         self._missing: set[str] = set()
         root = str(self.image_dir.resolve())

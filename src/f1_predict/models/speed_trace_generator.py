@@ -126,14 +126,18 @@ class SpeedTraceGenerator:
 
     # ---- from a snapshot ----
 
-    def render(self, snapshot: Snapshot) -> TraceBatch:
-        """The plot areas of all starters, pixel for pixel those of the PNG files that `write` makes.
+    def render(self, snapshot: Snapshot, drivers: Sequence[str] | None = None) -> TraceBatch:
+        """The plot areas of starters, pixel for pixel those of the PNG files that `write` makes.
+
+        Args:
+            snapshot: the race and cut.
+            drivers: whose; None for all, in the order of `snapshot.entries`.
 
         Returns:
-            TraceBatch, rows in the order of `snapshot.entries`.
+            TraceBatch, rows in the order of `drivers`.
         """
         scene = scene_of_snapshot(snapshot, "relative", self.config.past_races)
-        drivers = snapshot.driver_ids
+        drivers = snapshot.driver_ids if drivers is None else list(drivers)
         _, _, width, height = self.config.plot_box
         images = np.zeros((len(drivers), height, width, 3), dtype=np.uint8)
         present = np.array([driver in scene.drivers for driver in drivers], dtype=np.bool_)

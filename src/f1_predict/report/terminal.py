@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from f1_predict.evaluation.compare import Comparison
-from f1_predict.evaluation.latency import Latency
 from f1_predict.horizon import RaceInfo
 from f1_predict.report import summaries
 from f1_predict.tables import QualityReport
@@ -21,6 +20,8 @@ from f1_predict.training.progress import Progress as Done
 from f1_predict.training.progress import ProgressCallback
 
 BAR_WIDTH = 20
+EXAMPLES = 3
+"""Rows shown of a check; the file of the quality report has them all."""
 
 
 @contextmanager
@@ -112,7 +113,8 @@ def quality_table(quality: QualityReport) -> Table:
     made.add_column("examples")
     for check in quality:
         total = "" if check.total is None else f" of {check.total:,}"
-        made.add_row(check.source, check.name, f"{check.count:,}{total}", "; ".join(check.examples))
+        shown = "; ".join(check.examples[:EXAMPLES]) + (" ..." if len(check.examples) > EXAMPLES else "")
+        made.add_row(check.source, check.name, f"{check.count:,}{total}", shown)
     return made
 
 
@@ -127,8 +129,3 @@ def comparison_tables(comparison: Comparison) -> list[Table | str]:
         )
     ]
     return [*parts, summaries.verdict(comparison)]
-
-
-def latency_table(latency: Latency) -> Table:
-    """Milliseconds from laps to probabilities."""
-    return table(*summaries.latency_table(latency))

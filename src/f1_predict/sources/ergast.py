@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from f1_predict import schemas
 from f1_predict.sources.reading import Field, Source, read_csv
 
 NULL = "\\N"
@@ -18,6 +19,7 @@ REMEDY = "Give the folder, or the zip file, of Ergast's CSV dump (f1db_csv.zip),
 
 _ID = Field(pl.Int64)
 _TEXT = Field(pl.String)
+_REF = Field(pl.String, pattern=schemas.SLUG)
 _FILES: dict[str, dict[str, Field]] = {
     "races": {
         "raceId": _ID,
@@ -27,11 +29,11 @@ _FILES: dict[str, dict[str, Field]] = {
         "name": _TEXT,
         "date": Field(pl.Date),
     },
-    "circuits": {"circuitId": _ID, "circuitRef": _TEXT},
-    "constructors": {"constructorId": _ID, "constructorRef": _TEXT},
+    "circuits": {"circuitId": _ID, "circuitRef": _REF},
+    "constructors": {"constructorId": _ID, "constructorRef": _REF},
     "drivers": {
         "driverId": _ID,
-        "driverRef": _TEXT,
+        "driverRef": _REF,
         "code": Field(pl.String, nullable=True),
         "forename": _TEXT,
         "surname": _TEXT,

@@ -36,10 +36,10 @@ _WEATHER = {
     "Season": Field(pl.Int64),
     "Round": Field(pl.Int64),
     "Time": Field(pl.Duration),
-    "AirTemp": Field(pl.Float64, nullable=True),
-    "TrackTemp": Field(pl.Float64, nullable=True),
-    "Humidity": Field(pl.Float64, nullable=True),
-    "WindSpeed": Field(pl.Float64, nullable=True),
+    "AirTemp": Field(pl.Float64, nullable=True, low=-30, high=60),
+    "TrackTemp": Field(pl.Float64, nullable=True, low=-30, high=90),
+    "Humidity": Field(pl.Float64, nullable=True, low=0, high=100),
+    "WindSpeed": Field(pl.Float64, nullable=True, low=0, high=80),
     "Rainfall": Field(pl.Boolean, nullable=True),
 }
 

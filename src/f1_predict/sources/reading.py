@@ -27,12 +27,14 @@ class Field:
         dtype: pl.Int64, pl.Float64, pl.Date ("YYYY-MM-DD") or pl.String; of a Parquet file also pl.Duration.
         nullable: whether a value may be missing.
         low, high: inclusive range of a number, where there is one.
+        pattern: regular expression that the whole text must match, where there is one.
     """
 
     dtype: type[pl.DataType]
     nullable: bool = False
     low: float | None = None
     high: float | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def read_csv(source: Source, name: str, columns: dict[str, Field], *, null: str 
             values, or a value is missing, of the wrong type or out of its range.
     """
     data = source.read(name).rstrip(b"\r\n") + b"\n"
+    _check_encoding(source, name, data)
     _check_header(source, name, data, list(columns))
     if _suspect_widths(data):
         _check_widths(source, name, data)
@@ -173,11 +176,16 @@ def _noun(field: Field) -> str:
     return nouns.get(field.dtype, "text")
 
 
-def _check_header(source: Source, name: str, data: bytes, wanted: list[str]) -> None:
+def _check_encoding(source: Source, name: str, data: bytes) -> None:
     try:
-        first = data.split(b"\n", 1)[0].decode("utf-8-sig").strip()
+        data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise source.error("it is not UTF-8 text", name, row=1) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise source.error(f"it is not UTF-8 text (byte {data[error.start]:#04x})", name, row=line) from error
+
+
+def _check_header(source: Source, name: str, data: bytes, wanted: list[str]) -> None:
+    first = data.split(b"\n", 1)[0].decode("utf-8-sig").strip()
     if not first:
         raise source.error("the file is empty", name)
     present = next(csv.reader([first]))
@@ -239,6 +247,8 @@ def _check_values(
     refuse((typed.is_null() & raw.is_not_null()).fill_null(False), f"must be {_noun(field)}")
     if not field.nullable:
         refuse(typed.is_null(), f"must be {_noun(field)}, is empty")
+    if field.pattern is not None:
+        refuse(~typed.str.contains(field.pattern).fill_null(True), f"must match {field.pattern}")
     if field.low is not None:
         refuse((typed < field.low).fill_null(False), f"must be at least {field.low:g}")
     if field.high is not None:

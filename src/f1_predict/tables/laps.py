@@ -11,8 +11,6 @@ from f1_predict.tables.timing import Timing
 
 PAIR = ["race_id", "driver_id"]
 LAP = [*PAIR, "lap"]
-PLACEHOLDER_S = 150.0
-"""A lap time of exactly 2:30.000 stands in rebuilt data for a lap whose end was not timed."""
 MAX_MEAN_SPEED_KMH = 400.0
 """No lap is driven at this mean speed: its time is a timing fault, and a speed from it would be nonsense."""
 DISAGREEMENT = 0.01
@@ -135,8 +133,10 @@ def build_laps(
     speed = 3600.0 * pl.col("course_length_km") / time
     table = table.with_columns(
         pit_out=pl.when(covered).then(rolled),
-        speed_kmh=pl.when(speed <= MAX_MEAN_SPEED_KMH).then(speed),
-        implausible=(time > schemas.IMPLAUSIBLE_SLOW_S) | (time < schemas.IMPLAUSIBLE_FAST_S),
+        speed_kmh=pl.when((speed <= MAX_MEAN_SPEED_KMH) & (time != schemas.PLACEHOLDER_S)).then(speed),
+        implausible=(time > schemas.IMPLAUSIBLE_SLOW_S)
+        | (time < schemas.IMPLAUSIBLE_FAST_S)
+        | (time == schemas.PLACEHOLDER_S),
     )
     checks = [
         twice_check,
@@ -144,7 +144,9 @@ def build_laps(
         check_rows(
             "ergast", "implausible laps flagged", table.filter("implausible"), [*LAP, "lap_time_s"], table.height
         ),
-        check_rows("ergast", "lap times of exactly 2:30.000", table.filter(time == PLACEHOLDER_S), LAP, table.height),
+        check_rows(
+            "ergast", "lap times of exactly 2:30.000", table.filter(time == schemas.PLACEHOLDER_S), LAP, table.height
+        ),
         *_order_checks(table),
     ]
     return table.select(pl.col(n).cast(t) for n, t in schemas.dtypes("laps").items()), checks

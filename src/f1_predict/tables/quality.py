@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-EXAMPLES = 5
-
 
 @dataclass(frozen=True)
 class Check:
@@ -19,7 +17,7 @@ class Check:
         name: what was counted, as a phrase.
         count: how many.
         total: out of how many, where that is known.
-        examples: the first few, as text.
+        examples: the rows it counted, as text; all of them where rows were looked at.
     """
 
     source: str
@@ -59,6 +57,6 @@ def first_of(source: str, name: str, frame: pl.DataFrame, keys: list[str]) -> tu
 
 def check_rows(source: str, name: str, rows: pl.DataFrame, columns: list[str], total: int | None = None) -> Check:
     """A check that counts rows and shows some of their columns as examples."""
-    shown = rows.select(columns).head(EXAMPLES)
+    shown = rows.select(columns)
     examples = tuple(" ".join("?" if v is None else str(v) for v in row) for row in shown.iter_rows())
     return Check(source, name, rows.height, total, examples)

@@ -23,11 +23,15 @@ from f1_predict.schemas import Tables
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+INGESTED, SIMULATED = "ingested", "simulated"
+"""Where the races of a store come from."""
 REMEDY = "Make one with 'f1-predict ingest --ergast DIR' or 'f1-predict simulate'."
 
 
-def write_store(tables: Tables, out: Path) -> None:
+def write_store(tables: Tables, out: Path, *, source: str = INGESTED) -> None:
     """Validate, sort and write the tables to the folder `out`, replacing a store that is there.
+
+    `source` says where the races come from, INGESTED or SIMULATED; `store_source` gives it back.
 
     Raises:
         SchemaError: if a table breaks its schema; the store stays as it was.
@@ -44,7 +48,7 @@ def write_store(tables: Tables, out: Path) -> None:
         if new.exists():
             shutil.rmtree(new)
         new.mkdir()
-        _write_files(tables, new)
+        _write_files(tables, new, source)
         if out.exists():
             out.rename(old)
         new.rename(out)
@@ -89,6 +93,17 @@ def read_store(path: Path, seasons: Iterable[int] | None = None) -> Tables:
     )
 
 
+def store_source(path: Path) -> str | None:
+    """INGESTED or SIMULATED; None where there is no store.
+
+    Raises:
+        StoreError: if there is a store whose manifest cannot be read.
+    """
+    path = Path(os.path.abspath(path))
+    _recover(path)
+    return str(_read_manifest(path).get("source", INGESTED)) if path.exists() else None
+
+
 def _siblings(out: Path) -> tuple[Path, Path]:
     """The folder in which a new store is built, and the one to which the old store steps aside."""
     return out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
@@ -120,8 +135,12 @@ def _require_replaceable(out: Path) -> None:
         )
 
 
-def _write_files(tables: Tables, folder: Path) -> None:
-    manifest: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "package_version": __version__}
+def _write_files(tables: Tables, folder: Path, source: str) -> None:
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "package_version": __version__,
+        "source": source,
+    }
     seasons = tables.races["season"]
     manifest["seasons"] = [seasons.min(), seasons.max()]
     manifest["tables"] = {}

@@ -52,11 +52,12 @@ class BackboneRecord(_Frozen):
 
 
 class DataRange(_Frozen):
-    """The rows the network was fitted on, validation rows left out."""
+    """The rows the network was fitted on; `validation_seasons` chose its epoch and are not counted in the others."""
 
     first_race_id: str
     last_race_id: str
     seasons: tuple[int, ...]
+    validation_seasons: tuple[int, ...] = ()
     races: int = Field(ge=1)
     rows: int = Field(ge=1)
 

@@ -26,8 +26,6 @@ from f1_predict.training.progress import ProgressCallback
 
 Cut = tuple[str, Horizon, str]
 """race_id, horizon and split ("train", "validation", "test") of the rows of one race at one cut."""
-DatasetSummary = DrawingSummary
-"""A dataset has one row per race x driver x horizon; its summary is that of its pictures."""
 
 
 def build_dataset_cache(
@@ -63,9 +61,8 @@ def build_dataset_cache(
     """
     _check_cuts(cuts, allow_leaking)
     labels = [_labels(archive, race_id) for race_id, _, _ in cuts]
-    table = feature_stage.build_many(
-        archive, [(race_id, horizon) for race_id, horizon, _ in cuts], features or FeatureConfig()
-    )
+    settings_used = features or FeatureConfig()
+    table = feature_stage.build_many(archive, [(race_id, horizon) for race_id, horizon, _ in cuts], settings_used)
     names = list(feature_stage.FEATURE_NAMES)
     pictures, summary = draw_cuts(
         archive, [(race_id, horizon) for race_id, horizon, _ in cuts], generator, workers, progress
@@ -90,7 +87,14 @@ def build_dataset_cache(
                     "n_starters": len(results),
                 }
             )
-    _write(Path(cache_file), rows, names, leaks=any(horizon.leaks for _, horizon, _ in cuts))
+    settings = {"picture": generator.config.model_dump(mode="json"), "features": settings_used.model_dump(mode="json")}
+    head = {
+        "feature_names": names,
+        "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "leaks": any(horizon.leaks for _, horizon, _ in cuts),
+        "settings": settings,
+    }
+    _write(Path(cache_file), rows, head)
     return summary
 
 
@@ -144,9 +148,8 @@ def _json_number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _write(cache_file: Path, rows: list[dict[str, Any]], names: list[str], leaks: bool) -> None:
+def _write(cache_file: Path, rows: list[dict[str, Any]], head: dict[str, Any]) -> None:
     """The design's schema, one row a line so that people can read it and tools can compare it."""
-    head = {"feature_names": names, "generated_at": datetime.now(UTC).isoformat(timespec="seconds"), "leaks": leaks}
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     text = f'{json.dumps(head)[:-1]}, "metadata": [\n{lines}\n]}}\n'
     write_atomically(cache_file, text.encode())

@@ -53,11 +53,6 @@ class Encoder(Protocol):
         ...
 
 
-def digest_of_pixels(image: Pixels) -> bytes:
-    """The address of a picture held in memory: SHA-256 of its shape and pixels, 32 bytes."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
-
-
 class EmbeddingCache:
     """Embeddings on disk, one folder per encoder, in shards that are never changed.
 
@@ -138,7 +133,7 @@ def encode_dataset(
 ) -> tuple[Floats, Booleans]:
     """The embeddings of a dataset's pictures, encoding only those that the cache lacks.
 
-    A picture that cannot be read is treated as missing, with a warning that counts them.
+    A picture that is not there, too large or cannot be decoded counts as missing, with one line of warning each.
 
     Args:
         dataset: whose `image_paths` are encoded.
@@ -156,44 +151,33 @@ def encode_dataset(
         ArtefactError: if the cache's folder cannot be written to.
     """
     paths = [Path(path) if path is not None else None for path in dataset.image_paths]
-    digests: list[bytes | None] = []
-    for path in paths:
+
+    def lost(path: Path, problem: object) -> None:
+        logger.warning("%s counts as a missing picture: %s", path, problem)
+
+    digests: list[bytes | None] = [None] * len(paths)
+    for row, path in enumerate(paths):
+        if path is None:
+            continue
         try:
-            readable = path is not None and path.stat().st_size <= MAX_PICTURE_BYTES
-            digests.append(hashlib.sha256(path.read_bytes()).digest() if path is not None and readable else None)
-        except OSError:
-            digests.append(None)
-    absent = sum(path is not None and digest is None for path, digest in zip(paths, digests, strict=True))
+            if path.stat().st_size > MAX_PICTURE_BYTES:
+                lost(path, f"it has more than {MAX_PICTURE_BYTES:,} bytes")
+            else:
+                digests[row] = hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            lost(path, error.strerror)
 
     def read(row: int) -> Pixels | None:
+        path = paths[row]
+        if path is None:
+            return None
         try:
-            return read_plot_area(str(paths[row]))
-        except (PictureError, OSError):
+            return read_plot_area(str(path))
+        except (PictureError, OSError) as error:
+            lost(path, error)
             return None
 
-    embeddings, has_image, unreadable = _encode(digests, read, encoder, cache, batch_size, progress)
-    if absent or unreadable:
-        logger.warning(
-            "of %d pictures, %d are not there (or too large) and %d cannot be decoded: their rows have no picture",
-            sum(path is not None for path in paths),
-            absent,
-            unreadable,
-        )
-    return embeddings, has_image
-
-
-def encode_pictures(
-    images: Pixels,
-    present: Booleans,
-    encoder: Encoder,
-    cache: EmbeddingCache,
-    batch_size: int,
-    progress: ProgressCallback | None = None,
-) -> tuple[Floats, Booleans]:
-    """As `encode_dataset`, for pictures in memory (uint8 (n, H, W, 3); `present` bool (n,))."""
-    digests = [digest_of_pixels(image) if there else None for image, there in zip(images, present, strict=True)]
-    embeddings, has_image, _ = _encode(digests, lambda row: images[row], encoder, cache, batch_size, progress)
-    return embeddings, has_image
+    return _encode(digests, read, encoder, cache, batch_size, progress)
 
 
 def _encode(
@@ -203,20 +187,20 @@ def _encode(
     cache: EmbeddingCache,
     batch_size: int,
     progress: ProgressCallback | None,
-) -> tuple[Floats, Booleans, int]:
-    """Embeddings (n, feature_dim), has_image (n,), and how many distinct pictures could not be read."""
+) -> tuple[Floats, Booleans]:
+    """Embeddings (n, feature_dim) and has_image (n,)."""
     first_rows: dict[bytes, int] = {}
     for row, digest in enumerate(digests):
         if digest is not None and cache.get(encoder, digest) is None:
             first_rows.setdefault(digest, row)
-    unreadable = _encode_missing(first_rows, read, encoder, cache, batch_size, progress)
+    _encode_missing(first_rows, read, encoder, cache, batch_size, progress)
     embeddings = np.zeros((len(digests), encoder.feature_dim), dtype=np.float32)
     has_image = np.zeros(len(digests), dtype=np.bool_)
     for row, digest in enumerate(digests):
         vector = cache.get(encoder, digest) if digest is not None else None
         if vector is not None:
             embeddings[row], has_image[row] = vector, True
-    return embeddings, has_image, unreadable
+    return embeddings, has_image
 
 
 def _encode_missing(
@@ -226,15 +210,14 @@ def _encode_missing(
     cache: EmbeddingCache,
     batch_size: int,
     progress: ProgressCallback | None,
-) -> int:
-    """Encode the pictures of `first_rows` (digest -> row) into the cache; returns how many could not be read.
+) -> None:
+    """Encode the pictures of `first_rows` (digest -> row) into the cache, those that can be read.
 
     The next batch is decoded in threads while this one is encoded: on an accelerator decoding is the slower part.
     """
     items = list(first_rows.items())
     meter = Meter("pictures", len(items), progress)
     size = BatchSize(batch_size, "encoding pictures")
-    unreadable = 0
     digests: list[bytes] = []
     vectors: list[Floats] = []
 
@@ -255,7 +238,6 @@ def _encode_missing(
                 batch, coming = coming, decode(start + batch_size)
                 decoded = [(digest, future.result()) for digest, future in batch]
                 readable = [(digest, image) for digest, image in decoded if image is not None]
-                unreadable += len(decoded) - len(readable)
                 vectors.extend(_encode_batch([image for _, image in readable], encoder, size))
                 digests.extend(digest for digest, _ in readable)
                 meter.add(len(decoded))
@@ -265,7 +247,6 @@ def _encode_missing(
             # An interruption keeps what is done; `digests` never runs ahead of `vectors`.
             del vectors[len(digests) :]
             flush()
-    return unreadable
 
 
 def _encode_batch(images: list[Pixels], encoder: Encoder, size: BatchSize) -> list[Floats]:

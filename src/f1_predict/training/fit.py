@@ -299,6 +299,8 @@ class _Fit:
                 reason = self._stalled(epoch, before)
                 if reason and number == 1:
                     return tuple(history), best, reason
+            elif reason and epoch == config.epochs:
+                reason = self._stalled(epoch, before)  # it may have learnt later
             if scores is None or not config.restore_best:
                 best = epoch
             elif scores.loss < best_loss:

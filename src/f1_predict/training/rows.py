@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from f1_predict.config import Head
 from f1_predict.errors import DataError, FeatureError, LabelError
+from f1_predict.models.labels import classes_from_positions
 from f1_predict.models.multimodal_dataset import MultiModalDataset
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import relative_position
@@ -117,7 +118,7 @@ def rows_from_dataset(
     positions, starters = dataset.positions, dataset.n_starters
     targets: NDArray[np.int64] | Floats
     if head == "position":
-        targets = positions.astype(np.int64) - 1
+        targets = classes_from_positions(positions, int(positions.max(initial=1)), dataset.race_ids, dataset.driver_ids)
     elif head == "finish":
         targets = dataset.has_finished.astype(np.float32)
     else:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from f1_predict.config import Config
+from f1_predict.errors import ConfigError
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.multimodal_dataset import MultiModalDataset
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
@@ -58,16 +59,26 @@ def encode_split(
     split: str,
     encoder: VisionEncoder,
     cache: EmbeddingCache,
-    batch_size: int,
+    config: Config,
     progress: ProgressCallback | None = None,
 ) -> EncodedDataset:
     """Read the rows of one split and encode their pictures below `image_dir` (those not in the cache yet).
 
     Raises:
         ArtefactError: if the dataset file cannot be read or has no rows of this split.
+        ConfigError: if the dataset was made with other settings of pictures or features than `config` has.
     """
     dataset = MultiModalDataset(cache_file, image_dir, split=split)
-    embeddings, has_image = encode_dataset(dataset, encoder, cache, batch_size, progress)
+    for stage, made_with in dataset.settings.items():
+        asked = getattr(config, stage).model_dump(mode="json")
+        different = [key for key in asked if asked[key] != made_with.get(key)]
+        if different:
+            key = different[0]
+            raise ConfigError(
+                f"{cache_file} was made with {stage}.{key} = {made_with.get(key)!r}, the settings say {asked[key]!r}. "
+                "Build the dataset again with these settings, or give those it was made with."
+            )
+    embeddings, has_image = encode_dataset(dataset, encoder, cache, config.encoder.batch_size, progress)
     return EncodedDataset(dataset, embeddings, has_image)
 
 
@@ -153,12 +164,20 @@ def train_network(
     return TrainedNetwork(model, normaliser, result, sigma)
 
 
+def _seasons(rows: MultiModalDataset) -> tuple[int, ...]:
+    return tuple(sorted({int(race_id.split("_")[0]) for race_id in rows.race_ids}))
+
+
 def save_network(
-    folder: Path, network: TrainedNetwork, train: EncodedDataset, encoder: VisionEncoder, config: Config
+    folder: Path,
+    network: TrainedNetwork,
+    train: EncodedDataset,
+    held_out: EncodedDataset,
+    encoder: VisionEncoder,
+    config: Config,
 ) -> Path:
-    """Write a trained network as a model folder (see artefacts)."""
+    """Write a trained network as a model folder (see artefacts); `held_out` are its validation rows."""
     rows = train.dataset
-    seasons = sorted({int(race_id.split("_")[0]) for race_id in rows.race_ids})
     validation = network.result.history[network.result.best_epoch - 1].validation
     scores = {} if validation is None else {k: v for k, v in asdict(validation).items() if v is not None}
     if network.sigma is not None:
@@ -179,7 +198,8 @@ def save_network(
         data=DataRange(
             first_race_id=rows.race_ids[0],
             last_race_id=rows.race_ids[-1],
-            seasons=tuple(seasons),
+            seasons=_seasons(rows),
+            validation_seasons=_seasons(held_out.dataset),
             races=len(set(rows.race_ids)),
             rows=len(rows),
         ),
