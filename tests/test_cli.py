@@ -62,6 +62,7 @@ def test_the_whole_job_leaves_what_it_says(job: Path) -> None:
         "ensemble_pre",
         "network_table",
         "network_fusion",
+        "network_fusion_any_lap",
     }
     per_race = predictions.group_by("race_id", "model", "fraction").len()
     assert per_race["len"].unique().to_list() == [18]

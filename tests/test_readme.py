@@ -39,6 +39,11 @@ def test_the_commands_take_the_options_shown(capsys: pytest.CaptureFixture[str])
             assert option in shown, f"{name} has no {option}"
 
 
+def test_nothing_is_left_to_be_filled_in() -> None:
+    for page in PAGES:
+        assert "PLACEHOLDER" not in page.read_text(), page
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert {"run", "test", "results"} <= targets

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from f1_predict.config import Config
 from f1_predict.errors import DataError, StoreError
-from f1_predict.evaluation.compare import Comparison, FewerPictures, compare, train_with_fewer_pictures
+from f1_predict.evaluation.compare import ANY_LAP, Comparison, FewerPictures, compare, train_with_fewer_pictures
 from f1_predict.evaluation.latency import Latency, measure_latency
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.models.forecaster import Forecaster
@@ -262,7 +262,7 @@ def compare_models(
     write_atomically(out, content.getvalue())
     console.print(f"Predictions -> {out}")
     console.print(f"Skipped: {skipped_text(data)}")
-    generator, network = SpeedTraceGenerator(config=config.picture), comparison.network
+    generator, network = SpeedTraceGenerator(config=config.picture), comparison.any_lap
     forecaster = Forecaster(network.model, encoder, network.normaliser, generator, config.features, network.sigma)
     race_id = test.dataset.race_ids[-1]
     cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
@@ -315,8 +315,8 @@ def whole_job(
     dropped = DROPPED_SHARE if results is not None else 0.0
     compared = compare_models(console, where.data, where.dataset, where.traces, where.predictions, config, dropped)
     comparison, archive = compared.comparison, compared.archive
-    save_network(where.model, comparison.network, *compared.learned, compared.encoder, config)
-    console.print(f"Model (network_fusion) -> {where.model}")
+    save_network(where.model, comparison.any_lap, *compared.learned, compared.encoder, config)
+    console.print(f"Model ({ANY_LAP}) -> {where.model}")
     forecaster = load_forecaster(where.model, compared.encoder)
     race_id = comparison.predictions["race_id"][-1]
     cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
@@ -333,7 +333,6 @@ def facts_of(
 ) -> dict[str, str]:
     """What the results page was made from, and what it took."""
     train, validation, test = comparison.rows
-    fit = comparison.network.result
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
     peak, child = (
         resource.getrusage(who).ru_maxrss * unit / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -347,11 +346,10 @@ def facts_of(
             f"({full.drawn:,} drawn in this run); {full.without_laps} drivers without laps have none"
         ),
         "backbone": encoder.weights_note,
-        "training": (
-            f"{len(fit.history)} epochs in {sum(report.seconds for report in fit.history):.1f} s after encoding, "
-            f"epoch {fit.best_epoch} kept"
+        "weights of the ensemble": "; ".join(
+            f"{summaries.moment(fraction)} " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+            for fraction, weights in comparison.weights.items()
         ),
-        "weights of the ensemble": ", ".join(f"{name} {weight:.2f}" for name, weight in comparison.weights.items()),
         "peak memory": f"{peak:.1f} GB resident; the largest of the drawing processes {child:.1f} GB",
     }
 

@@ -14,8 +14,9 @@ from f1_predict.evaluation.latency import measure_latency
 from f1_predict.horizon import AfterLap
 from f1_predict.models.multimodal_dataset import MultiModalDataset, collate
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
+from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import coherent, to_field
-from f1_predict.training.train import load_forecaster, save_network, train_network
+from f1_predict.training.train import EncodedDataset, load_forecaster, save_network, train_network
 from tests.integration.conftest import HALF, World
 
 
@@ -99,13 +100,17 @@ class TestMultiModalIntegration:
         assert whole.scores[HALF]["mae"] < fewer.scores[HALF]["mae"] < none.scores[HALF]["mae"]
 
 
+def _normaliser(rows: EncodedDataset) -> FeatureNormaliser:
+    return FeatureNormaliser.fit(rows.dataset.tabular_raw, rows.dataset.feature_names)
+
+
 def _mean_loss(model: MultiModalFusionModel, world: World) -> float:
     """Cross-entropy of the training rows, in nats, without dropout."""
     rows = world.train
     with torch.inference_mode():
         logits = model.eval_mode().fuse_logits(
             torch.from_numpy(rows.embeddings),
-            torch.from_numpy(rows.dataset.normaliser.transform(rows.dataset.tabular_raw)),
+            torch.from_numpy(_normaliser(rows).transform(rows.dataset.tabular_raw)),
             torch.from_numpy(rows.has_image),
         )
         return model.loss(logits, torch.from_numpy(rows.dataset.positions) - 1).item()

@@ -40,8 +40,9 @@ def comparison(improvement: float = 25.0, low: float = 12.0) -> Comparison:
     ]
     scores = {model: {0.5: SCORES} if model == "current_order" else {0.0: SCORES, 0.5: SCORES} for model in LADDER}
     network = TrainedNetwork(None, None, result, None)  # type: ignore[arg-type]
+    networks = {0.0: network, 0.5: network}
     shares = [PictureShare(0.0, 40, 10, 2.0, 2.5, 0.3, 0.1), PictureShare(0.5, 40, 0, 2.0, None, 0.3, None)]
-    return Comparison(None, scores, found, shares, network, (100, 20, 40), {"boosting": 1.0})  # type: ignore[arg-type]
+    return Comparison(None, scores, found, shares, networks, network, (100, 20, 40), {})  # type: ignore[arg-type]
 
 
 def test_score_tables_keep_the_order_of_the_ladder() -> None:
@@ -50,7 +51,7 @@ def test_score_tables_keep_the_order_of_the_ladder() -> None:
     assert half[0] == "Scores after 50% of the race"
     assert [row[0] for row in before[2]] == [model for model in LADDER if model != "current_order"]
     assert [row[0] for row in half[2]] == list(LADDER)
-    assert half[2][-1] == [CANDIDATE, "0.250", "2.125", "1.500", "0.062", "0.750"]
+    assert half[2][-2] == [CANDIDATE, "0.250", "2.125", "1.500", "0.062", "0.750"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,12 @@ def test_the_page_holds_every_table_and_is_written_whole(tmp_path: Path) -> None
     fewer = FewerPictures(0.2, dict.fromkeys((0.0, 0.5), SCORES))
     results = Results("make results", {"races": "7"}, comparison(), fewer, LATENCY)
     page = render(results)
-    for text in ("Written by `make results`", "| races | 7 |", "is met", "| 1 (kept) | 2.5000 | 2.2500 |"):
+    for text in (
+        "Written by `make results`",
+        "| races | 7 |",
+        "is met",
+        "| before the race | 2 | 1 | 2.500 | 2.375 | 2.250 | 2.500 | 1.0 |",
+    ):
         assert text in page
     assert page.count(f"| {CANDIDATE} | 0.250 |") == 2
     write_results(tmp_path / "docs" / "results.md", results)

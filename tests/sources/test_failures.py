@@ -215,3 +215,10 @@ def test_the_store_stays_as_it_was(tmp_path: Path) -> None:
         write_store(ingest(folder).tables, tmp_path / "store")
     assert content(tmp_path / "store") == before
     assert not list(tmp_path.glob(".store*"))
+
+
+def test_a_reference_that_is_no_plain_name(tmp_path: Path) -> None:
+    text = foreign.ERGAST["drivers.csv"].replace("sainz,", "car los/,", 1)
+    error = refused(foreign.ergast(tmp_path, drivers=text))
+    assert "column 'driverRef': must match" in str(error)
+    assert "got 'car los/'" in str(error)

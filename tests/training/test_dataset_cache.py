@@ -24,7 +24,7 @@ from f1_predict.training.dataset_cache import Cut, build_dataset_cache
 from f1_predict.training.drawing import digest_of_inputs, draw_cuts, picture_inputs
 from f1_predict.training.embeddings import EmbeddingCache, encode_dataset
 from f1_predict.training.progress import Progress
-from f1_predict.training.rows import rows_from_dataset
+from f1_predict.training.rows import LabelledRows, rows_from_dataset
 from tests.small_tables import random_tables
 from tests.training.stand_ins import CountingEncoder
 
@@ -315,13 +315,13 @@ def test_from_the_cache_to_training_rows(built: Any, tmp_path: Path) -> None:
     assert has_image.tolist() == [row["image_path"] is not None for row in raw]
     assert has_image.sum() == summary.pictures
     normaliser = FeatureNormaliser.fit(dataset.tabular_raw, dataset.feature_names)
-    rows = rows_from_dataset(dataset, normaliser, "position", embeddings, has_image)
+    rows = rows_from_dataset(LabelledRows.of(dataset), normaliser, "position", embeddings, has_image)
     assert rows.targets.tolist() == [row["label"] - 1 for row in raw]
     assert rows.tabular.shape == (len(raw), len(features.FEATURE_NAMES))
     np.testing.assert_array_equal(rows.tabular, normaliser.transform(dataset.tabular_raw))
-    finish = rows_from_dataset(dataset, normaliser, "finish", None, has_image)
+    finish = rows_from_dataset(LabelledRows.of(dataset), normaliser, "finish", None, has_image)
     assert finish.targets.tolist() == [float(row["finished"]) for row in raw]
     assert finish.embeddings is None
-    relative = rows_from_dataset(dataset, normaliser, "position_regression", None, has_image)
+    relative = rows_from_dataset(LabelledRows.of(dataset), normaliser, "position_regression", None, has_image)
     expected = relative_position([row["label"] for row in raw], [row["n_starters"] for row in raw])
     np.testing.assert_allclose(relative.targets, expected, rtol=1e-6)

@@ -64,7 +64,7 @@ def render(results: Results) -> str:
     ]
     if results.fewer is not None:
         parts.append(markdown_table(summaries.fewer_pictures_table(comparison, results.fewer), 2))
-    parts.append(markdown_table(summaries.history_table(comparison), 2))
+    parts.append(markdown_table(summaries.training_table(comparison), 2))
     return "\n".join(parts)
 
 

@@ -135,22 +135,23 @@ def fewer_pictures_table(whole: Comparison, fewer: FewerPictures) -> TableData:
     return f"The same training with {fewer.share:.0%} of the pictures removed", columns, rows
 
 
-def history_table(comparison: Comparison) -> TableData:
-    """Losses of the fusion network by epoch."""
-    result = comparison.network.result
+def training_table(comparison: Comparison) -> TableData:
+    """How the fits of the fusion network went, after encoding."""
+    fits = {moment(fraction): network.result for fraction, network in comparison.networks.items()}
     rows = []
-    for report in result.history:
-        validation = report.validation
-        kept = " (kept)" if report.epoch == result.best_epoch else ""
+    for name, result in {**fits, "all fractions together": comparison.any_lap.result}.items():
+        first, last, kept = result.history[0], result.history[-1], result.history[result.best_epoch - 1]
         rows.append(
             [
-                f"{report.epoch}{kept}",
-                f"{report.train_loss:.4f}",
-                "-" if validation is None else f"{validation.loss:.4f}",
-                "-" if validation is None else f"{validation.accuracy:.3f}",
-                f"{report.learning_rate:g}",
-                f"{report.seconds:.1f}",
+                name,
+                str(len(result.history)),
+                str(result.best_epoch),
+                f"{first.train_loss:.3f}",
+                f"{last.train_loss:.3f}",
+                "-" if kept.validation is None else f"{kept.validation.loss:.3f}",
+                "-" if last.validation is None else f"{last.validation.loss:.3f}",
+                f"{sum(report.seconds for report in result.history):.1f}",
             ]
         )
-    columns = ["epoch", "training loss", "validation loss", "validation accuracy", "learning rate", "seconds"]
-    return "Training of network_fusion", columns, rows
+    columns = ["network", "epochs", "kept", "training loss, first", "last", "validation loss, kept", "last", "seconds"]
+    return "Training of the fusion networks, after encoding", columns, rows

@@ -126,6 +126,7 @@ def comparison_tables(comparison: Comparison) -> list[Table | str]:
             *summaries.score_tables(comparison),
             summaries.improvement_table(comparison),
             summaries.picture_table(comparison),
+            summaries.training_table(comparison),
         )
     ]
     return [*parts, summaries.verdict(comparison)]

@@ -6,7 +6,8 @@ Here labels meet inputs. Knows nothing of files or of how the fit goes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,52 @@ from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import relative_position
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """n rows of a dataset without their pictures: features and labels, row for row.
+
+    Attributes:
+        cache_file: the dataset they are of.
+        feature_names: F names.
+        race_ids, driver_ids, horizons: text, n of each.
+        positions: int64 (n,), 1 = winner.
+        has_finished: bool (n,), whether classified.
+        n_starters: int64 (n,), cars in the race.
+        tabular_raw: float64 (n, F), NaN = unknown.
+    """
+
+    cache_file: Path
+    feature_names: tuple[str, ...]
+    race_ids: list[str]
+    driver_ids: list[str]
+    horizons: list[str]
+    positions: NDArray[np.int64]
+    has_finished: NDArray[np.bool_]
+    n_starters: NDArray[np.int64]
+    tabular_raw: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dataset: MultiModalDataset) -> LabelledRows:
+        """All rows of a dataset."""
+        return cls(**{field.name: getattr(dataset, field.name) for field in fields(cls)})
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, rows: NDArray[np.int64]) -> LabelledRows:
+        """The rows of these numbers, in this order."""
+        return replace(
+            self,
+            race_ids=[self.race_ids[row] for row in rows],
+            driver_ids=[self.driver_ids[row] for row in rows],
+            horizons=[self.horizons[row] for row in rows],
+            positions=self.positions[rows],
+            has_finished=self.has_finished[rows],
+            n_starters=self.n_starters[rows],
+            tabular_raw=self.tabular_raw[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +144,7 @@ class TrainingRows:
 
 
 def rows_from_dataset(
-    dataset: MultiModalDataset,
+    dataset: LabelledRows,
     normaliser: FeatureNormaliser,
     head: Head,
     embeddings: Floats | None,

@@ -25,7 +25,7 @@ from f1_predict.training.artefacts import BackboneRecord, DataRange, Manifest, l
 from f1_predict.training.embeddings import EmbeddingCache, encode_dataset
 from f1_predict.training.fit import EpochReport, FitResult, fit, predict
 from f1_predict.training.progress import ProgressCallback
-from f1_predict.training.rows import TrainingRows, rows_from_dataset
+from f1_predict.training.rows import LabelledRows, TrainingRows, rows_from_dataset
 
 Floats = NDArray[np.float32]
 Booleans = NDArray[np.bool_]
@@ -42,9 +42,16 @@ class EncodedDataset:
         has_image: bool (n,).
     """
 
-    dataset: MultiModalDataset
+    dataset: LabelledRows
     embeddings: Floats
     has_image: Booleans
+
+    def __len__(self) -> int:
+        return len(self.has_image)
+
+    def take(self, rows: NDArray[np.int64]) -> EncodedDataset:
+        """The rows of these numbers, in this order."""
+        return EncodedDataset(self.dataset.take(rows), self.embeddings[rows], self.has_image[rows])
 
     def without_pictures(self, share: float, seed: int) -> EncodedDataset:
         """A copy in which a random share of all rows has lost its picture."""
@@ -79,7 +86,7 @@ def encode_split(
                 "Build the dataset again with these settings, or give those it was made with."
             )
     embeddings, has_image = encode_dataset(dataset, encoder, cache, config.encoder.batch_size, progress)
-    return EncodedDataset(dataset, embeddings, has_image)
+    return EncodedDataset(LabelledRows.of(dataset), embeddings, has_image)
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,7 @@ def train_network(
     return TrainedNetwork(model, normaliser, result, sigma)
 
 
-def _seasons(rows: MultiModalDataset) -> tuple[int, ...]:
+def _seasons(rows: LabelledRows) -> tuple[int, ...]:
     return tuple(sorted({int(race_id.split("_")[0]) for race_id in rows.race_ids}))
 
 
