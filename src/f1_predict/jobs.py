@@ -342,8 +342,9 @@ def facts_of(
         "split": split.describe(),
         "rows": f"{train:,} train, {validation:,} validation, {test:,} test",
         "full-race pictures": (
-            f"{full.pictures:,}, success {full.success_rate:.1%}, {full.pictures_per_second:.0f}/s "
-            f"({full.drawn:,} drawn in this run); {full.without_laps} drivers without laps have none"
+            f"{full.pictures:,}, success {full.success_rate:.1%}; {full.drawn:,} of them drawn in this run"
+            + (f", {full.pictures_per_second:.0f}/s" if full.drawn else "")
+            + f"; {full.without_laps} drivers without laps have none"
         ),
         "backbone": encoder.weights_note,
         "weights of the ensemble": "; ".join(

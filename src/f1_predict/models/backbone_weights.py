@@ -203,7 +203,7 @@ def _download(url: str, file: Path, hash_prefix: str, connect_s: float) -> None:
         raise WeightsError(f"ImageNet weights are not cached and {OFFLINE_VARIABLE} is set. {remedy}")
     host, port = _first_hop(url)
     if not _reachable(host, port, connect_s):
-        raise WeightsError(f"ImageNet weights are not cached and {host} cannot be reached. {remedy}")
+        raise WeightsError(f"ImageNet weights are not cached and their server cannot be reached. {remedy}")
     logger.info("downloading ResNet-18 weights (45 MB) to %s", file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
