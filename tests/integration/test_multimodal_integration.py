@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from f1_predict.config import Head
+from f1_predict.errors import ConfigError
 from f1_predict.evaluation.compare import compare, train_with_fewer_pictures
 from f1_predict.evaluation.latency import measure_latency
 from f1_predict.horizon import AfterLap
@@ -16,6 +19,7 @@ from f1_predict.models.multimodal_dataset import MultiModalDataset, collate
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import coherent, to_field
+from f1_predict.training.artefacts import load_model
 from f1_predict.training.train import EncodedDataset, load_forecaster, save_network, train_network
 from tests.integration.conftest import HALF, World
 
@@ -131,3 +135,24 @@ def test_a_model_folder_forecasts_as_the_network_it_was_saved_from(world: World,
     balanced = coherent(to_field(output[rows], len(rows)))
     np.testing.assert_allclose(np.array(forecast["position_probs"].to_list()), balanced, atol=1e-5)
     assert forecast["p_win"].sum() == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("head", ["position", "position_regression", "finish"])
+def test_every_head_learns_and_is_saved(world: World, tmp_path: Path, head: Head) -> None:
+    """Each head's training loss falls, and its folder gives the same output again; only two forecast places."""
+    config = world.config.changed("fusion", {"head": head}).changed("training", {"epochs": 4})
+    network = train_network(world.train, world.validation, config)
+    losses = [report.train_loss for report in network.result.history]
+    assert losses[-1] < losses[0]
+    save_network(tmp_path / "model", network, world.train, world.validation, world.encoder, config)
+    model, manifest = load_model(tmp_path / "model", encoder=world.encoder)
+    again = replace(network, model=model, normaliser=manifest.restore_normaliser())
+    np.testing.assert_array_equal(again.predict(world.test), network.predict(world.test))
+    assert (network.sigma is None) == (head != "position_regression")
+    if head == "finish":
+        with pytest.raises(ConfigError, match="a forecast of positions needs head"):
+            load_forecaster(tmp_path / "model", world.encoder)
+    else:
+        snapshot = world.archive.snapshot(world.archive.race_ids[-1], AfterLap(10))
+        forecast = load_forecaster(tmp_path / "model", world.encoder).predict(snapshot)
+        assert sorted(forecast["predicted_rank"]) == list(range(1, 19))
