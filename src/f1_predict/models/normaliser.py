@@ -22,11 +22,14 @@ _RELATIVE_SPREAD = 1e-12
 class FeatureNormaliser:
     """(value - mean) / std per feature, unknown (NaN) -> 0 = the mean, limited to [-clip, clip].
 
+    A feature that is constant or never known in the training rows is 0 whatever its value: nothing could be learnt
+    about it, and the untrained weights behind it would turn a value first met later (weather, say) into noise.
+
     Make one with `fit` or `from_dict`; there is no unfitted state.
 
     Attributes:
         names: features in the order of the columns.
-        mean, std: of the training rows that know the value; std is 1 where a column is constant or never known.
+        mean, std: of the training rows that know the value; std is 0 where a column is constant or never known.
         clip: limit, in standard deviations.
     """
 
@@ -68,7 +71,7 @@ class FeatureNormaliser:
             name = names[int(np.argmin(np.isfinite(mean) & np.isfinite(std)))]
             raise FeatureError(f"feature '{name}' has values too large for its spread to be computed. Rescale it.")
         magnitude = np.where(known, np.abs(values), 0.0).max(axis=0)
-        std = np.where(std <= _RELATIVE_SPREAD * magnitude, 1.0, std)
+        std = np.where(std <= _RELATIVE_SPREAD * magnitude, 0.0, std)
         return cls(names, tuple(mean.tolist()), tuple(std.tolist()), float(clip))
 
     def transform(self, values: npt.NDArray[np.float64], names: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
@@ -87,8 +90,9 @@ class FeatureNormaliser:
         if names is not None and tuple(names) != self.names:
             raise FeatureError(f"the features must be those that were fitted: {_difference(self.names, tuple(names))}.")
         values = _checked(values, self.names)
+        std = np.array(self.std)
         with np.errstate(over="ignore"):
-            scaled = (values - np.array(self.mean)) / np.array(self.std)
+            scaled = np.where(std > 0.0, (values - np.array(self.mean)) / np.where(std > 0.0, std, 1.0), 0.0)
         limited = np.nan_to_num(np.clip(scaled, -self.clip, self.clip), nan=0.0)
         return np.asarray(limited, dtype=np.float32)
 
@@ -101,7 +105,8 @@ class FeatureNormaliser:
         """The inverse of `to_dict`.
 
         Raises:
-            ArtefactError: if a key is missing, lengths differ, or a number is not finite (std, clip: not positive).
+            ArtefactError: if a key is missing, lengths differ, a number is not finite, a std is negative, or clip is
+                not positive.
         """
         try:
             made = cls(
@@ -117,8 +122,11 @@ class FeatureNormaliser:
         lengths = {"names": len(made.names), "mean": len(made.mean), "std": len(made.std)}
         if len(set(lengths.values())) != 1:
             raise ArtefactError(f"the feature statistics must have one length, got {lengths}. Train the model again.")
-        if not np.isfinite([*made.mean, *made.std, made.clip]).all() or min((*made.std, made.clip)) <= 0.0:
-            raise ArtefactError("the feature statistics must be finite, std and clip positive. Train the model again.")
+        finite = np.isfinite([*made.mean, *made.std, made.clip]).all()
+        if not finite or min(made.std, default=0.0) < 0.0 or made.clip <= 0.0:
+            raise ArtefactError(
+                "the feature statistics must be finite, std not negative, clip positive. Train the model again."
+            )
         return made
 
 
