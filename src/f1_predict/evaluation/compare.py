@@ -126,12 +126,12 @@ def compare(
     known = set(archive.race_ids)
     if lost := sorted((learned | set(test.dataset.race_ids)) - known):
         raise NotFoundError("race", lost[0], known, remedy="Build the dataset again from this store.")
+    for part in (train, validation, test):
+        _require_same_rows(archive, part.dataset)
     say = on_step or (lambda text: None)
     fractions = [f for f in config.evaluation.fractions if len(_at(archive, test, f))]
     for fraction in sorted(set(config.evaluation.fractions) - set(fractions)):
         say(f"fraction {fraction:g} is left out: no test race has laps")
-    for part in (train, validation, test):
-        _require_same_rows(archive, part.dataset)
     counted = [race_id for race_id in archive.race_ids if race_id in learned]
 
     say(f"{ANY_LAP}: training one network on the rows of all fractions")
