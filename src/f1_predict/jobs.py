@@ -88,12 +88,12 @@ class Places:
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison with what it was made from; `fewer` only where pictures were dropped."""
+    """A comparison with what it was made from; `fewer` where pictures were dropped, `latency` where there are laps."""
 
     archive: RaceArchive
     comparison: Comparison
     fewer: FewerPictures | None
-    latency: Latency
+    latency: Latency | None
     learned: tuple[EncodedDataset, EncodedDataset]
     encoder: VisionEncoder
 
@@ -262,12 +262,15 @@ def compare_models(
     write_atomically(out, content.getvalue())
     console.print(f"Predictions -> {out}")
     console.print(f"Skipped: {skipped_text(data)}")
-    generator, network = SpeedTraceGenerator(config=config.picture), comparison.any_lap
-    forecaster = Forecaster(network.model, encoder, network.normaliser, generator, config.features, network.sigma)
-    race_id = test.dataset.race_ids[-1]
-    cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
-    latency = measure_latency(forecaster, [archive.snapshot(race_id, cut)] * LATENCY_CALLS)
-    console.print(terminal.table(*summaries.latency_table(latency)))
+    with_laps = [race_id for race_id in test.dataset.race_ids if archive.laps_completed(race_id) > 0]
+    latency = None
+    if with_laps:
+        network = comparison.any_lap
+        generator = SpeedTraceGenerator(config=config.picture)
+        forecaster = Forecaster(network.model, encoder, network.normaliser, generator, config.features)
+        snapshot = archive.snapshot(with_laps[-1], archive.horizon_at(with_laps[-1], 0.5))
+        latency = measure_latency(forecaster, [snapshot] * LATENCY_CALLS)
+        console.print(terminal.table(*summaries.latency_table(latency)))
     return Compared(archive, comparison, fewer, latency, (train, validation), encoder)
 
 

@@ -28,14 +28,14 @@ class Results:
         facts: what it was made from and how long it took, by name.
         comparison: on all pictures.
         fewer: the same training with a share of the pictures removed; None if it was not done.
-        latency: of the trained network.
+        latency: of the trained network; None where no test race has laps.
     """
 
     command: str
     facts: Mapping[str, str]
     comparison: Comparison
     fewer: FewerPictures | None
-    latency: Latency
+    latency: Latency | None
 
 
 def markdown_table(data: TableData, level: int = 3) -> str:
@@ -51,6 +51,7 @@ def render(results: Results) -> str:
     """The page as Markdown."""
     comparison = results.comparison
     facts: Sequence[Sequence[str]] = [[name, value] for name, value in results.facts.items()]
+    latency = [] if results.latency is None else [markdown_table(summaries.latency_table(results.latency), 2)]
     parts = [
         HEAD.format(command=results.command),
         markdown_table(("What was run", ["what", "value"], facts), 2),
@@ -59,7 +60,7 @@ def render(results: Results) -> str:
         "## Ladder\n",
         *(markdown_table(data) for data in summaries.score_tables(comparison)),
         markdown_table(summaries.improvement_table(comparison), 2),
-        markdown_table(summaries.latency_table(results.latency), 2),
+        *latency,
         markdown_table(summaries.picture_table(comparison), 2),
     ]
     if results.fewer is not None:
