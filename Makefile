@@ -24,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term
 
 # The quick part of `make test`, for every commit.
 check: $(STAMP)
