@@ -119,7 +119,7 @@ class TestMultiModalDataset:
         assert second.tabular.shape == (1, 3)
 
     def test_feature_normalization(self, pictures: Path) -> None:
-        """Statistics come from the rows of split "train" and no others."""
+        """Statistics come from the rows of split "train" and no others; what is constant in those says nothing."""
         splits = ["train", "train", "test", "test"]
         rows = [row(number, split=split) for number, split in enumerate(splits)]
         rows[0]["tabular_features"] = [2.0, 10, None]
@@ -129,10 +129,10 @@ class TestMultiModalDataset:
         dataset = opened(pictures, rows)
         features = torch.stack([dataset[number][1] for number in range(4)])
         assert features.dtype == torch.float32
-        assert features.tolist() == [[-1, 0, 0], [1, 0, 0], [4, 2, 0], [8, 0, 2]]
+        assert features.tolist() == [[-1, 0, 0], [1, 0, 0], [4, 0, 0], [8, 0, 0]]
         test = MultiModalDataset(dataset.cache_file, pictures, split="test")
         assert test.driver_ids == ["norris", "russell"]
-        assert test[0][1].tolist() == [4, 2, 0]
+        assert test[0][1].tolist() == [4, 0, 0]
         assert math.isnan(test.tabular_raw[0, 2])
         assert test.tabular_raw[1].tolist()[0] == 1e6
 
