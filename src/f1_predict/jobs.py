@@ -329,6 +329,9 @@ def whole_job(
         facts = facts_of(archive, split, full, comparison, compared.encoder) | {"skipped": skipped_text(where.data)}
         write_results(results, Results(command, facts, comparison, compared.fewer, compared.latency))
         console.print(f"Results page -> {results}")
+    files = {"tables": where.data, "pictures": where.traces, "dataset": where.dataset}
+    files |= {"predictions": where.predictions, "model": where.model}
+    console.print(terminal.table("Files", ["what", "where"], [[name, path] for name, path in files.items()]))
 
 
 def facts_of(
