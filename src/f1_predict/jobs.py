@@ -18,7 +18,7 @@ from rich.console import Console
 
 from f1_predict.config import Config
 from f1_predict.errors import DataError, StoreError
-from f1_predict.evaluation.compare import ANY_LAP, Comparison, FewerPictures, compare, train_with_fewer_pictures
+from f1_predict.evaluation.compare import ANY_LAP, Comparison, FewerPictures, compare, moment, train_with_fewer_pictures
 from f1_predict.evaluation.latency import Latency, measure_latency
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.models.forecaster import Forecaster
@@ -68,7 +68,6 @@ class Places:
     data: Path
     traces: Path
     dataset: Path
-    embeddings: Path
     model: Path
     predictions: Path
 
@@ -80,7 +79,6 @@ class Places:
             data=work / "data/processed",
             traces=multimodal / "speed_traces",
             dataset=multimodal / "dataset_cache.json",
-            embeddings=multimodal / "embeddings",
             model=work / "artifacts/model",
             predictions=work / "artifacts/predictions.parquet",
         )
@@ -354,7 +352,7 @@ def facts_of(
         ),
         "backbone": encoder.weights_note,
         "weights of the ensemble": "; ".join(
-            f"{summaries.moment(fraction)} " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+            f"{moment(fraction)} " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
             for fraction, weights in comparison.weights.items()
         ),
         "peak memory": f"{peak:.1f} GB resident; the largest of the drawing processes {child:.1f} GB",

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from f1_predict.config import Head
-from f1_predict.errors import ConfigError
+from f1_predict.errors import ConfigError, DataError
 from f1_predict.evaluation.compare import compare, train_with_fewer_pictures
 from f1_predict.evaluation.latency import measure_latency
 from f1_predict.horizon import AfterLap
@@ -156,3 +156,11 @@ def test_every_head_learns_and_is_saved(world: World, tmp_path: Path, head: Head
         snapshot = world.archive.snapshot(world.archive.race_ids[-1], AfterLap(10))
         forecast = load_forecaster(tmp_path / "model", world.encoder).predict(snapshot)
         assert sorted(forecast["predicted_rank"]) == list(range(1, 19))
+
+
+def test_rows_in_another_order_than_the_entries_are_refused(world: World) -> None:
+    """The same drivers and positions, swapped in the file: their forecasts would go to each other."""
+    order = np.arange(len(world.test))
+    order[[0, 1]] = order[[1, 0]]
+    with pytest.raises(DataError, match=f"drivers or positions of {world.test.dataset.race_ids[0]} are not those"):
+        compare(world.archive, world.train, world.validation, world.test.take(order), world.config)

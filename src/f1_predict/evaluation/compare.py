@@ -39,6 +39,11 @@ METRICS = ("accuracy", "log_loss", "mae", "rps", "spearman")
 COMPARED = ("accuracy", "log_loss", "mae")
 
 
+def moment(fraction: float) -> str:
+    """A fraction of the race in words."""
+    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
+
+
 @dataclass(frozen=True)
 class Improvement:
     """The candidate against a rival on one metric at one fraction of the race; positive is better."""
@@ -139,7 +144,7 @@ def compare(
     frames, networks, weights = [], {}, {}
     for fraction in fractions:
         parts = [part.take(_at(archive, part, fraction)) for part in (train, validation, test)]
-        when = "before the race" if fraction == 0 else f"at {fraction:.0%} of the race"
+        when = moment(fraction)
         say(f"ensemble_pre, {when}: fitting the tabular baseline")
         ensemble = _fit_ensemble(parts[0], parts[1], config)
         say(f"network_table, {when}: training the network with every picture masked")
@@ -271,13 +276,13 @@ def _predictions(
 
 
 def _require_same_rows(archive: RaceArchive, dataset: LabelledRows) -> None:
-    """A dataset made from another store would be scored against the wrong drivers."""
+    """A dataset of another store, or in another order than the entries, would be scored against the wrong drivers."""
     rows = zip(dataset.race_ids, dataset.horizons, dataset.driver_ids, dataset.positions.tolist(), strict=True)
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for race_id, horizon, driver_id, position in rows:
         found.setdefault((race_id, horizon), []).append((driver_id, position))
     for (race_id, _), here in found.items():
-        if sorted(here) != sorted(archive.rows("results", race_id).select("driver_id", "position").iter_rows()):
+        if here != list(archive.rows("results", race_id).select("driver_id", "position").iter_rows()):
             raise DataError(
                 f"{dataset.cache_file}: the drivers or positions of {race_id} are not those of the store. "
                 "Build the dataset again with `f1-predict dataset`."

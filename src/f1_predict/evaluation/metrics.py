@@ -173,9 +173,6 @@ PER_RACE: dict[str, Callable[[RaceRows], float]] = {
 }
 """Metrics with one value a race, averaged over races."""
 
-POOLED = tuple(f"ece_{event}" for event in EVENTS)
-"""Metrics of all rows together, which no race contributes to on its own."""
-
 HIGHER_IS_BETTER = frozenset({"accuracy", "spearman", "kendall", "winner", "podium"})
 """Metrics of which more is better; of all others less is."""
 

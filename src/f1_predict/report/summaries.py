@@ -14,17 +14,13 @@ from f1_predict.evaluation.compare import (
     Comparison,
     FewerPictures,
     Improvement,
+    moment,
 )
 from f1_predict.evaluation.latency import Latency
 
 TableData = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, column names, rows of cells."""
 DESIGN_LATENCY_MS = 1000.0
-
-
-def moment(fraction: float) -> str:
-    """A fraction of the race in words."""
-    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
 
 
 def score_tables(comparison: Comparison) -> list[TableData]:
