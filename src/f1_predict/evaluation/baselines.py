@@ -12,14 +12,22 @@ import numpy.typing as npt
 import polars as pl
 
 from f1_predict.errors import DataError, HorizonError
+from f1_predict.features.order import current_order, start_order
 from f1_predict.horizon import RaceArchive, Snapshot
 from f1_predict.models.probabilities import to_field
+
+__all__ = [
+    "CurrentOrderBaseline",
+    "GridBaseline",
+    "UniformBaseline",
+    "current_order",
+    "start_order",
+    "true_positions",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-STOPPED_AFTER_LAPS = 2
-"""A car that has not crossed the line for this many laps of the leader counts as stopped."""
 GRID_NEIGHBOUR_WIDTH = 0.7
 ORDER_NEIGHBOUR_WIDTH = 0.4
 """Standard deviation, in places, of the kernel by which neighbouring places lend their counts: chosen on
@@ -35,53 +43,6 @@ class UniformBaseline:
         """Forecast a race: float64 (n, n), rows in the order of entries."""
         n = snapshot.entries.height
         return np.full((n, n), 1.0 / n)
-
-
-def start_order(snapshot: Snapshot) -> IntArray:
-    """Places on the grid without gaps, 1..n, in the order of `entries`: int64 (n,).
-
-    Starts from the pit lane (grid 0) come last; equal slots keep the order of qualifying, then of entries.
-    """
-    order = snapshot.entries.with_row_index("row").sort(
-        pl.col("grid") == 0, "grid", "qualifying_position", "row", nulls_last=True
-    )
-    return _places(order["row"].to_numpy())
-
-
-def current_order(snapshot: Snapshot) -> IntArray:
-    """Running order at the cut, 1..n, in the order of `entries`: int64 (n,), from laps up to the cut only.
-
-    First the cars still going, by laps completed (more first), then by running position at the end of
-    that lap, then by when it ended. Then the stopped ones, in the same order: those that have crossed
-    the line at no time since the leader was two laps short of the cut. Last those without a lap. Before
-    anyone but the leader can have ended a lap (the cut after lap 1), nobody has stopped. Cars that none
-    of this tells apart keep the order of the start.
-    """
-    start = pl.DataFrame({"driver_id": snapshot.driver_ids, "start": start_order(snapshot)})
-    last = (
-        snapshot.laps.sort("driver_id", "lap").group_by("driver_id").agg(pl.col("lap", "position", "end_time_s").last())
-    )
-    field = start.with_row_index("row").join(last, on="driver_id", how="left", maintain_order="left")
-    two_laps_ago = snapshot.laps.filter(pl.col("lap") == snapshot.cutoff_lap - STOPPED_AFTER_LAPS)["end_time_s"].min()
-    # Early in the race two_laps_ago is null, and so is the comparison: nobody counts as stopped.
-    crossed_since = pl.col("end_time_s") >= pl.lit(two_laps_ago, dtype=pl.Float64)
-    stopped = crossed_since.not_().fill_null(two_laps_ago is not None)
-    order = field.sort(
-        stopped,
-        pl.col("lap").is_null(),
-        pl.col("lap").neg(),
-        "position",
-        "end_time_s",
-        "start",
-        nulls_last=True,
-    )
-    return _places(order["row"].to_numpy())
-
-
-def _places(rows_in_order: npt.NDArray[np.uint32]) -> IntArray:
-    places = np.empty(len(rows_in_order), dtype=np.int64)
-    places[rows_in_order] = np.arange(1, len(rows_in_order) + 1)
-    return places
 
 
 def true_positions(archive: RaceArchive, race_id: str) -> IntArray:

@@ -1,0 +1,136 @@
+"""Commands that learn and forecast, and the one that does the whole job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from f1_predict.cli.options import (
+    DATA,
+    DATASET,
+    MODEL,
+    TRACES,
+    DatasetFile,
+    ModelFolder,
+    Settings,
+    Store,
+    Traces,
+    Verbose,
+    Workers,
+    app,
+    changed,
+    console,
+    count_of,
+    settings,
+    span,
+    with_fractions,
+)
+from f1_predict.horizon import AfterLap, PreRace
+
+
+@app.command()
+def train(
+    dataset: DatasetFile = DATASET,
+    traces: Traces = TRACES,
+    model: ModelFolder = MODEL,
+    head: Annotated[str | None, typer.Option(help="position, position_regression or finish.")] = None,
+    weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    config: Settings = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train the fusion network on pictures and table, and write it as a model folder.
+
+    Example: f1-predict train --head position --weights random --epochs 20
+    """
+    chosen = settings(config)
+    chosen = changed(chosen, "fusion", head=head)
+    chosen = changed(chosen, "encoder", weights=weights)
+    chosen = changed(chosen, "training", epochs=epochs, seed=seed)
+    from f1_predict.jobs import learning
+
+    learning.train_model(console, dataset, traces, model, chosen)
+
+
+@app.command()
+def compare(
+    data: Store = DATA,
+    dataset: DatasetFile = DATASET,
+    traces: Traces = TRACES,
+    out: Annotated[Path, typer.Option(help="Where the predictions go, as Parquet.")] = Path(
+        "artifacts/predictions.parquet"
+    ),
+    fractions: Annotated[str | None, typer.Option(help="Score these, as 0,0.25,0.5.")] = None,
+    weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
+    drop_pictures: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Train once more without this share of the pictures.")
+    ] = 0.0,
+    config: Settings = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train and score the tabular baseline and the networks on the same split, with intervals.
+
+    Example: f1-predict compare --fractions 0,0.25,0.5
+    """
+    chosen = changed(with_fractions(settings(config), fractions), "encoder", weights=weights)
+    from f1_predict.jobs import learning
+
+    learning.compare_models(console, data, dataset, traces, out, chosen, drop_pictures)
+
+
+@app.command()
+def predict(
+    race: Annotated[str, typer.Option(help="Season and round, as 2023_race_14.")],
+    lap: Annotated[
+        int | None, typer.Option(help="After the leader completes this lap; before the race if not given.")
+    ] = None,
+    data: Store = DATA,
+    model: ModelFolder = MODEL,
+    verbose: Verbose = False,
+) -> None:
+    """Forecast a race: win, podium and points probabilities and expected position of the whole field.
+
+    Example: f1-predict predict --race 2023_race_14 --lap 20
+    """
+    from f1_predict.jobs import forecasts
+
+    forecasts.show_forecast(console, data, model, race, AfterLap(lap) if lap is not None else PreRace())
+
+
+@app.command()
+def run(
+    seasons: Annotated[str | None, typer.Option(help="Simulated: how many. Real: first-last, as 1996-2024.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated races.")] = 1,
+    ergast: Annotated[Path | None, typer.Option(help="Use real races: folder or zip of Ergast's dump.")] = None,
+    f1db: Annotated[Path | None, typer.Option(help="Folder of f1db's CSV files.")] = None,
+    fastf1: Annotated[Path | None, typer.Option(help="Folder of FastF1's Parquet files.")] = None,
+    train_seasons: Annotated[str | None, typer.Option(help="Learn from these, the latest of them validate.")] = None,
+    test_seasons: Annotated[str | None, typer.Option(help="Score these.")] = None,
+    work: Annotated[Path, typer.Option(help="Folder that everything is written under.")] = Path(),
+    results: Annotated[Path | None, typer.Option(help="Also write a results page (Markdown) here.")] = None,
+    workers: Workers = 2,
+    config: Settings = None,
+    verbose: Verbose = False,
+) -> None:
+    """Do the whole job: races, pictures, dataset, training, comparison, and a forecast.
+
+    Example: f1-predict run --seasons 3 --seed 1
+    """
+    chosen = settings(config)
+    from f1_predict.jobs import stores, whole
+
+    where = whole.Places.under(work)
+    if ergast is None:
+        count = count_of(seasons)
+        stores.simulate_races(console, count, seed, where.data, chosen)
+    else:
+        stores.ingest_races(console, ergast, f1db, fastf1, span(seasons), where.data)
+    options = {"seasons": seasons, "train-seasons": train_seasons, "test-seasons": test_seasons}
+    sources = {"ergast": ergast, "f1db": f1db, "fastf1": fastf1}
+    given = [f"--{name} DIR" for name, folder in sources.items() if folder is not None] or [f"--seed {seed}"]
+    given += [f"--{name} {value}" for name, value in options.items() if value is not None]
+    command = " ".join(["f1-predict run", *given, "--results FILE"])
+    whole.whole_job(console, where, span(train_seasons), span(test_seasons), workers, chosen, results, command)

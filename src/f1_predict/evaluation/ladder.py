@@ -1,0 +1,34 @@
+"""The ladder of models: their names, their order in every table, and what each may see."""
+
+from __future__ import annotations
+
+RUNGS: dict[str, str] = {
+    "uniform": "every place equally likely",
+    "grid": "how often each grid slot ended where, counted on past races",
+    "current_order": "how often each running position ended where, counted on past races at this part of the race",
+    "ensemble_pre": "boosting, forest and ordinal regression on what is known before the race",
+    "network_table": "the design's network on the table, every picture masked",
+    "network_fusion": "the design's network on picture and table",
+    "ensemble_inrace": "boosting, forest and ordinal regression with hand-made in-race features: the strong rival",
+    "best": "attention over the field, on picture, table and in-race features",
+}
+"""Rung -> what it is, in the order of every table."""
+
+DESIGN_CANDIDATE, DESIGN_RIVALS = "network_fusion", ("ensemble_pre", "network_table")
+"""The design asks that the first be more than 5 % better than the others."""
+EXPERT_CANDIDATE, EXPERT_RIVAL = "best", "ensemble_inrace"
+"""The comparison that counts for an expert."""
+PERSISTENCE = "current_order"
+"""What skill during the race is measured against; before the race it is the order of the grid."""
+ABLATIONS: dict[str, str] = {
+    "best_without_pictures": "the network of `best`, with every picture masked when it forecasts",
+}
+"""No rungs: further rows that a backtest writes to tell what a part is worth."""
+IN_RACE_ONLY = frozenset({"current_order"})
+"""Rungs that need a running order, and so do not forecast before the race."""
+
+
+def ordered(models: list[str]) -> list[str]:
+    """Names of models, each once: the rungs first, in their order, then the ablations, then all others by name."""
+    known = [*RUNGS, *ABLATIONS]
+    return [name for name in known if name in models] + sorted(set(models) - set(known))

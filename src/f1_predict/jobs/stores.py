@@ -1,0 +1,87 @@
+"""Commands that write the canonical tables, and how every other command opens them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from f1_predict.config import Config
+from f1_predict.errors import StoreError
+from f1_predict.horizon import RaceArchive
+from f1_predict.report import terminal
+from f1_predict.sources.simulator import simulate
+from f1_predict.tables import (
+    SIMULATED,
+    count_skipped,
+    ingest,
+    read_store,
+    store_source,
+    write_skipped_races,
+    write_store,
+)
+from f1_predict.training.files import write_atomically
+
+Seasons = tuple[int, int] | None
+
+
+def ingest_races(
+    console: Console, ergast: Path, f1db: Path | None, fastf1: Path | None, seasons: Seasons, out: Path
+) -> None:
+    """Read real races, write the store, say what was found untidy."""
+    start = time.perf_counter()
+    found = ingest(ergast, f1db, fastf1, seasons)
+    quality = out.with_name(f"{out.name}_quality.json")
+    checks = [asdict(check) for check in found.quality]
+    write_atomically(quality, (json.dumps(checks, indent=1, ensure_ascii=False) + "\n").encode())
+    skipped = write_skipped_races(found.tables, skipped_file(out))
+    write_store(found.tables, out)  # last, so that whatever fails leaves the old store
+    tables = found.tables
+    console.print(
+        f"Ingested {tables.races.height:,} races, {tables.results.height:,} results, {tables.laps.height:,} laps "
+        f"in {time.perf_counter() - start:.1f} s -> {out}"
+    )
+    console.print(terminal.quality_table(found.quality))
+    console.print(f"All rows behind these counts -> {quality}")
+    console.print(f"{skipped}, listed in {skipped_file(out)}")
+
+
+def simulate_races(console: Console, seasons: int, seed: int, out: Path, config: Config) -> None:
+    """Write simulated seasons, never in the place of ingested ones.
+
+    Raises:
+        StoreError: if `out` holds ingested races, or a store that cannot be read.
+    """
+    start = time.perf_counter()
+    tables = simulate(seasons, seed, config.simulator)
+    if store_source(out) not in (None, SIMULATED):
+        raise StoreError(
+            f"{out} holds ingested races, which simulated ones would replace. "
+            "Give another folder (--out, or --work of the whole job), or remove that one yourself."
+        )
+    write_skipped_races(tables, skipped_file(out))
+    write_store(tables, out, source=SIMULATED)
+    console.print(
+        f"Simulated {tables.races.height} races of {seasons} seasons (seed {seed}), {tables.laps.height:,} laps, "
+        f"in {time.perf_counter() - start:.1f} s -> {out}"
+    )
+
+
+def skipped_file(data: Path) -> Path:
+    """Where the races and drivers without laps of a store are listed."""
+    return data.parent / "multimodal/skipped_races.json"
+
+
+def skipped_text(data: Path) -> str:
+    """How many races and drivers have no laps and so no picture; a store may have come without the list of them."""
+    if not skipped_file(data).is_file():
+        return f"races and drivers without laps were not counted: there is no {skipped_file(data)}"
+    return str(count_skipped(skipped_file(data)))
+
+
+def open_archive(data: Path, seasons: Seasons = None) -> RaceArchive:
+    """The races of a store, of some seasons or all."""
+    return RaceArchive(read_store(data, None if seasons is None else range(seasons[0], seasons[1] + 1)))
