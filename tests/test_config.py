@@ -59,3 +59,10 @@ def test_changed_checks_like_a_file() -> None:
         Config().changed("training", {"epochs": "many"})
     with pytest.raises(ConfigError, match=r"setting 'nothing'"):
         Config().changed("nothing", {"x": 1})
+
+
+def test_a_section_of_the_in_race_ensemble_keeps_the_settings_of_its_own_stage(tmp_path: Path) -> None:
+    config = Config.from_toml(write(tmp_path, "[inrace_ensemble]\nseed = 4\n"))
+    assert config.inrace_ensemble.seed == 4
+    assert config.inrace_ensemble.forest_trees == Config().inrace_ensemble.forest_trees == 10
+    assert config.ensemble.forest_trees == 200

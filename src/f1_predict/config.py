@@ -31,6 +31,24 @@ class SimulatorConfig(_Stage):
     teams: int = Field(10, ge=2, le=13)
 
 
+class FetchConfig(_Stage):
+    """Downloads. The limits are those that Jolpica publishes; they may be left off only against another server."""
+
+    jolpica_url: str = "https://api.jolpi.ca/ergast/f1"
+    f1db_url: str = "https://github.com/f1db/f1db/releases/latest/download/f1db-csv.zip"
+    requests_per_second: int = Field(4, ge=1, le=4)
+    requests_per_hour: int = Field(500, ge=1, le=500)
+    keep_limits: bool = True
+    timeout_s: float = Field(30.0, gt=0.0)
+    attempts: int = Field(8, ge=1)  # of each request, before the fetch stops
+
+    @model_validator(mode="after")
+    def _limits_of_the_public_service(self) -> FetchConfig:
+        if not self.keep_limits and "jolpi.ca" in self.jolpica_url:
+            raise ValueError("keep_limits must be true for api.jolpi.ca, whose limits are not ours to lift")
+        return self
+
+
 class PictureConfig(_Stage):
     """Speed-trace pictures. Lengths in pixels; the box is (left, top, width, height)."""
 
@@ -92,10 +110,12 @@ class TrainingConfig(_Stage):
 
     The fit starts again, once, from the first weights at `fallback_learning_rate` if the loss of the training
     rows after `stall_epochs` epochs is not below the untrained network's by the share `stall_margin`.
-    `restore_best` keeps the weights of the epoch with the lowest validation loss, not the last ones.
+    `restore_best` keeps the weights of the epoch with the lowest validation loss, not the last ones; with
+    `patience`, the fit ends after so many epochs without a lower one.
     """
 
     epochs: int = Field(20, ge=1)
+    patience: int | None = Field(None, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0.0)
     fallback_learning_rate: float = Field(5e-4, gt=0.0)
@@ -121,14 +141,67 @@ class EnsembleConfig(_Stage):
     forest_trees: int = Field(200, ge=1)
     forest_min_rows: int = Field(20, ge=1)
     forest_feature_share: float = Field(0.7, gt=0.0, le=1.0)
+    forest_row_share: float = Field(1.0, gt=0.0, le=1.0)  # of the rows that a tree is grown on
     ridge_alpha: float = Field(3000.0, gt=0.0)
     spline_knots: int = Field(5, ge=2)
 
 
+class InRaceEnsembleConfig(EnsembleConfig):
+    """The same vote on many cuts of each race, with in-race features. Chosen on 2011-2012, trained on 1996-2010.
+
+    Cuts of one race are alike: a tree that sees a part of the rows is no worse, and much quicker to grow.
+    """
+
+    boosting_row_share: float = Field(0.5, gt=0.0, le=1.0)
+    forest_trees: int = Field(10, ge=1)
+    forest_min_rows: int = Field(60, ge=1)
+    forest_feature_share: float = Field(0.3, gt=0.0, le=1.0)
+    forest_row_share: float = Field(0.33, gt=0.0, le=1.0)
+    ridge_alpha: float = Field(300.0, gt=0.0)
+    spline_knots: int = Field(9, ge=2)
+
+
+class FieldConfig(_Stage):
+    """The network over a whole field of cars, and its fit. Chosen on the seasons 2011-2012, trained on 1996-2010."""
+
+    width: int = Field(64, ge=4)  # of a car's vector; divisible by `heads`
+    heads: int = Field(4, ge=1)
+    layers: int = Field(2, ge=1)
+    dropout: float = Field(0.3, ge=0.0, lt=1.0)
+    image_width: int = Field(16, ge=1)  # what a picture's embedding is projected to
+    image_dropout: float = Field(0.5, ge=0.0, lt=1.0)  # of the embedding's numbers
+    mask_pictures: float = Field(0.3, ge=0.0, le=1.0)  # share of fields whose pictures a training step hides
+    hide_cars: float = Field(0.1, ge=0.0, lt=1.0)  # share of cars that a training step leaves out of their fields
+    sinkhorn_rounds: int = Field(8, ge=1)
+    finish_weight: float = Field(0.2, ge=0.0)  # of the loss of being classified
+    members: int = Field(3, ge=1)  # networks whose forecasts are averaged
+    epochs: int = Field(12, ge=1)
+    patience: int = Field(3, ge=1)  # epochs without a better validation log-loss
+    field_share: float = Field(0.25, gt=0.0, le=1.0)  # of the fields without pictures that an epoch sees
+    batch_fields: int = Field(48, ge=1)
+    learning_rate: float = Field(2e-3, gt=0.0)
+    warm_up_share: float = Field(0.1, ge=0.0, lt=1.0)  # of all steps; then down a cosine
+    weight_decay: float = Field(0.05, ge=0.0)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> FieldConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width must be divisible by heads, got {self.width} and {self.heads}")
+        return self
+
+
 class EvaluationConfig(_Stage):
-    """Scoring."""
+    """Scoring.
+
+    `fractions` are those of a comparison. In a backtest, models of all lap fractions learn from each race cut before
+    the start and at `training_cuts` fractions evenly between start and finish, and the design's networks stop after
+    `patience` epochs without a lower validation loss: ten seasons of them are to take minutes.
+    """
 
     fractions: tuple[float, ...] = (0.0, 0.25, 0.5)
+    training_cuts: int = Field(19, ge=0, le=99)
+    patience: int = Field(4, ge=1)
     bootstrap_draws: int = Field(2000, ge=1)
     seed: int = 0
 
@@ -137,12 +210,15 @@ class Config(_Stage):
     """All stages' settings."""
 
     simulator: SimulatorConfig = SimulatorConfig()
+    fetch: FetchConfig = FetchConfig()
     picture: PictureConfig = PictureConfig()
     features: FeatureConfig = FeatureConfig()
     encoder: EncoderConfig = EncoderConfig()
     fusion: FusionConfig = FusionConfig()
     training: TrainingConfig = TrainingConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    inrace_ensemble: InRaceEnsembleConfig = InRaceEnsembleConfig()
+    field: FieldConfig = FieldConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @classmethod

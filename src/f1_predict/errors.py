@@ -11,7 +11,8 @@ and exit code 1.
     ├── DataError              data that cannot be used
     │   ├── SourceFileError    a foreign file: names file, row, column and remedy
     │   ├── SchemaError        a canonical table that breaks its schema
-    │   └── StoreError         the processed store is missing or incomplete
+    │   ├── StoreError         the processed store is missing, incomplete or in use
+    │   └── DownloadError      a data service that cannot be reached, or whose answers cannot be used
     ├── NotFoundError          a race, driver or file that is not there; names the closest
     ├── HorizonError           a cut that the race does not reach
     ├── FeatureError           a feature table that differs from the one fitted on
@@ -68,7 +69,11 @@ class SchemaError(DataError):
 
 
 class StoreError(DataError):
-    """The processed store is missing or incomplete."""
+    """The processed store is missing, incomplete or in use."""
+
+
+class DownloadError(DataError):
+    """A data service that cannot be reached, or whose answers cannot be used; nothing of them was stored."""
 
 
 class NotFoundError(F1PredictError):

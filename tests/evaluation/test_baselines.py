@@ -15,7 +15,7 @@ from f1_predict.evaluation.baselines import (
     UniformBaseline,
     current_order,
     start_order,
-    true_positions,
+    true_results,
 )
 from f1_predict.horizon import AfterLap, PreRace, RaceArchive
 from f1_predict.schemas import Tables, dtypes, empty
@@ -141,14 +141,17 @@ class TestOrders:
         snapshot = archive.snapshot("2101_race_1", PreRace())
         assert current_order(snapshot).tolist() == start_order(snapshot).tolist() == [1, 2, 3, 4, 5]
 
-    def test_true_positions_follow_the_entries(self, archive):
-        assert true_positions(archive, "2101_race_1").tolist() == [2, 1, 3, 4, 5]
+    def test_true_results_follow_the_entries(self, archive):
+        positions, classified = true_results(archive, "2101_race_1")
+        assert positions.tolist() == [2, 1, 3, 4, 5]
+        expected = archive.rows("results", "2101_race_1")["classified"].to_list()
+        assert classified.tolist() == expected
 
     def test_starter_without_a_result_is_named(self, archive):
         results = archive.tables.results.filter(pl.col("driver_id") != "c")
         without = RaceArchive(Tables(**{**vars(archive.tables), "results": results}))
         with pytest.raises(DataError, match="2101_race_1: driver 'c' has no result"):
-            true_positions(without, "2101_race_1")
+            true_results(without, "2101_race_1")
 
 
 class TestForecasts:
@@ -167,13 +170,26 @@ class TestForecasts:
         assert probs.min() > 0.01
 
     def test_counts_are_smoothed_over_neighbours_and_a_uniform_outcome(self):
-        """One race of two cars, from the definition: kernel exp(-d^2 / 2 / 0.49), three races of a uniform outcome."""
+        """One race of two cars, from the definition: kernel exp(-d^2 / 2 / 0.85^2), six races of a uniform outcome."""
         archive = build([[1, 2], [1, 2]], [[1, 2], [2, 1]])
         probs = GridBaseline().fit(archive, ["2101_race_1"]).predict(archive.snapshot("2101_race_2", PreRace()))
-        neighbour = np.exp(-0.5 / 0.49)
-        expected = (1.0 + 1.5) / (1.0 + neighbour + 3.0)
+        neighbour = np.exp(-0.5 / 0.85**2)
+        expected = (1.0 + 3.0) / (1.0 + neighbour + 6.0)
         assert probs[0] == pytest.approx([expected, 1.0 - expected], abs=1e-9)
         assert probs[1] == pytest.approx([1.0 - expected, expected], abs=1e-9)
+
+    def test_finishing_is_counted_by_place(self):
+        """Two races of two cars, the second car classified in neither, from the definition as above."""
+        archive = build([[1, 2]] * 3, [[1, 2]] * 3)
+        results = archive.tables.results.with_columns(classified=pl.col("driver_id") == "a")
+        archive = RaceArchive(Tables(**{**vars(archive.tables), "results": results}))
+        model = GridBaseline().fit(archive, archive.race_ids[:2])
+        neighbour, rate = np.exp(-0.5 / 0.85**2), (2.0 + 1.0) / (4.0 + 2.0)
+        starts = 2.0 + 2.0 * neighbour
+        expected = [(2.0 + 6.0 * rate) / (starts + 6.0), (2.0 * neighbour + 6.0 * rate) / (starts + 6.0)]
+        finish = model.predict_finish(archive.snapshot("2101_race_3", PreRace()))
+        assert finish == pytest.approx(expected, abs=1e-12)
+        assert UniformBaseline().predict_finish(archive.snapshot("2101_race_3", PreRace())).tolist() == [0.5, 0.5]
 
     def test_running_order_counts_from_where_cars_were_at_the_cut(self):
         """The order after lap 5 is the grid reversed, and the result follows it."""

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from f1_predict.errors import DataError
-from f1_predict.evaluation.bootstrap import paired_change
+from f1_predict.evaluation.bootstrap import change_between, draw_races, paired_change
 
 
 def contributions(totals, weights=None, first=1):
@@ -134,3 +134,16 @@ def test_a_baseline_of_zero_has_an_infinite_change():
 def test_undefined_values_are_refused():
     with pytest.raises(DataError, match="not finite"):
         paired_change(contributions([1.0]), contributions([math.nan]), higher_is_better=True)
+
+
+def test_draws_shared_by_models_give_the_same_change_and_intervals(pair):
+    """Bit for bit what `paired_change` gives, and the interval of a mean from the definition."""
+    weights = np.stack([pair[0]["weight"].to_numpy()] * 2)
+    before, after = draw_races(np.stack([frame["total"].to_numpy() for frame in pair]), weights, draws=500, seed=11)
+    change = change_between(before, after, higher_is_better=False)
+    assert change == paired_change(*pair, higher_is_better=False, draws=500, seed=11)
+    totals, w = pair[0]["total"].to_list(), pair[0]["weight"].to_list()
+    picks = np.random.default_rng(11).integers(0, 30, size=(500, 30)).tolist()
+    means = sorted(sum(totals[i] for i in draw) / sum(w[i] for i in draw) for draw in picks)
+    assert before.interval == pytest.approx((means[12], means[487]), abs=1e-9)
+    assert before.mean == pytest.approx(sum(totals) / sum(w), abs=1e-12)

@@ -222,6 +222,21 @@ class TestScore:
         assert parts["race_id"].to_list() == sorted(rows["race_id"].unique().to_list())
         assert parts["total"].sum() / parts["weight"].sum() == pytest.approx(metrics.score(rows)[metric], abs=1e-12)
 
+    def test_one_pass_over_the_races_gives_all_contributions(self, rows):
+        made = metrics.contributions(metrics.races_of(rows))
+        assert made["rows"].to_list() == [18, 20, 22, 20, 24]
+        for metric in (*metrics.PER_ROW, *metrics.PER_RACE):
+            assert made[metric].to_list() == metrics.per_race(rows, metric)["total"].to_list()
+        assert "brier_finish" not in metrics.contributions(metrics.races_of(rows.drop("p_finish"))).columns
+
+    def test_calibration_bins_hold_all_rows_from_the_least_probable(self):
+        probability, happened = np.array([0.9, 0.1, 0.5, 0.2]), np.array([True, False, True, True])
+        bins = metrics.calibration_bins(probability, happened, bins=3)
+        assert [rows for rows, _, _ in bins] == [2, 1, 1]
+        assert [mean for _, mean, _ in bins] == pytest.approx([0.15, 0.5, 0.9])
+        assert [frequency for _, _, frequency in bins] == [0.5, 1.0, 1.0]
+        assert metrics.ece(probability, happened, bins=3) == pytest.approx((2 * 0.35 + 0.5 + 0.1) / 4)
+
     def test_weights_are_rows_or_races(self, rows):
         assert metrics.per_race(rows, "log_loss")["weight"].to_list() == [18.0, 20.0, 22.0, 20.0, 24.0]
         assert metrics.per_race(rows, "winner")["weight"].to_list() == [1.0] * 5

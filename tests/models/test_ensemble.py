@@ -67,6 +67,16 @@ class TestForecast:
         other.fit(*ordered_rows(600, 0), *ordered_rows(200, 1))
         assert not np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
 
+    def test_trees_of_a_share_of_the_rows_differ_and_still_learn(self, fitted):
+        x, y = ordered_rows(300, 6)
+        config = SMALL.model_copy(update={"forest_row_share": 0.3})
+        share = EnsemblePredictor(CLASSES, config=config).fit(*ordered_rows(600, 0), *ordered_rows(200, 1))
+        votes = [model.learners_["forest"].predict(x) for model in (fitted, share)]
+        assert not np.array_equal(*votes)
+        assert loss(votes[1] + 1e-9, y) < 0.85 * math.log(CLASSES)
+        leaves = [model.learners_["forest"]._trees.estimators_[0].get_n_leaves() for model in (fitted, share)]
+        assert leaves[1] < 0.6 * leaves[0]  # of fewer rows
+
     def test_several_threads_forecast_the_same_bits_each_time(self):
         model = EnsemblePredictor(CLASSES, config=SMALL.model_copy(update={"threads": 2, "boosting_max_rounds": 2}))
         model.fit(*ordered_rows(300, 0), *ordered_rows(100, 1))

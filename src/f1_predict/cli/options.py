@@ -88,10 +88,16 @@ def with_fractions(config: Config, text: str | None) -> Config:
     Raises:
         ConfigError: if a part is no number.
     """
-    if text is None:
-        return config
+    return config if text is None else config.changed("evaluation", {"fractions": fractions_of(text)})
+
+
+def fractions_of(text: str) -> tuple[float, ...]:
+    """The numbers of "0,0.25,0.5".
+
+    Raises:
+        ConfigError: if a part is no number.
+    """
     try:
-        fractions = tuple(float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ConfigError(f"fractions must be numbers with commas between, as 0,0.25,0.5; got '{text}'.") from error
-    return config.changed("evaluation", {"fractions": fractions})

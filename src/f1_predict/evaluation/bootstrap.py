@@ -16,6 +16,7 @@ from f1_predict.errors import DataError
 FloatArray = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
+_TAIL = (1.0 - CONFIDENCE) / 2.0
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,64 @@ def paired_change(
     totals = np.stack([left["total"].to_numpy(), right["total"].to_numpy()])
     if not np.isfinite(totals).all():
         raise DataError("a race contributes a value that is not finite. Leave out races with fewer than two starters.")
-    means = totals.sum(axis=1) / weight.sum()
-    sign = 1.0 if higher_is_better else -1.0
+    left_drawn, right_drawn = draw_races(totals, np.stack([weight, weight]), draws=draws, seed=seed)
+    return change_between(left_drawn, right_drawn, higher_is_better=higher_is_better)
 
-    races = len(weight)
+
+@dataclass(frozen=True)
+class Drawn:
+    """What races contribute to one metric of one model, and its mean in every draw.
+
+    Attributes:
+        total: (races,), weight: (races,), as `metrics.per_race` gives them.
+        means: (draws,), sum(total) / sum(weight) over the races of each draw.
+    """
+
+    total: FloatArray
+    weight: FloatArray
+    means: FloatArray
+
+    @property
+    def mean(self) -> float:
+        """Of the races themselves."""
+        return float(self.total.sum() / self.weight.sum())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % percentile interval of the mean."""
+        ordered = np.sort(self.means)
+        return _quantile(ordered, _TAIL), _quantile(ordered, 1.0 - _TAIL)
+
+
+def draw_races(totals: FloatArray, weights: FloatArray, *, draws: int = 2000, seed: int = 0) -> list[Drawn]:
+    """Draw as many races as there are, with replacement, `draws` times; the same ones for all metrics.
+
+    Args:
+        totals: (metrics, races), of one model or several; races in the same order.
+        weights: (metrics, races), positive.
+        draws: number of bootstrap draws.
+        seed: of the draws; the same seed and number of races give the same draws.
+    """
+    races = totals.shape[1]
     picks = np.random.default_rng(seed).integers(0, races, size=(draws, races))
-    drawn = totals[:, picks].sum(axis=2) / weight[picks].sum(axis=1)
-    changes = np.sort(_percent(drawn[0], drawn[1], sign))
-    tail = (1.0 - CONFIDENCE) / 2.0
+    return [
+        Drawn(total, weight, total[picks].sum(axis=1) / weight[picks].sum(axis=1))
+        for total, weight in zip(totals, weights, strict=True)
+    ]
+
+
+def change_between(baseline: Drawn, candidate: Drawn, *, higher_is_better: bool) -> Change:
+    """As `paired_change`, from draws already made: both with the same races, number of draws and seed."""
+    sign = 1.0 if higher_is_better else -1.0
+    changes = np.sort(_percent(baseline.means, candidate.means, sign))
+    before, after = np.array([baseline.mean]), np.array([candidate.mean])
     return Change(
-        baseline=float(means[0]),
-        candidate=float(means[1]),
-        improvement=float(_percent(means[:1], means[1:], sign)[0]),
-        low=_quantile(changes, tail),
-        high=_quantile(changes, 1.0 - tail),
-        races=races,
+        baseline=baseline.mean,
+        candidate=candidate.mean,
+        improvement=float(_percent(before, after, sign)[0]),
+        low=_quantile(changes, _TAIL),
+        high=_quantile(changes, 1.0 - _TAIL),
+        races=len(baseline.total),
     )
 
 

@@ -110,10 +110,17 @@ def ece(probability: FloatArray, happened: npt.NDArray[np.bool_], bins: int = CA
     number of rows, the first ones a row larger where it does not divide: M. Naeini, G. Cooper and
     M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI (2015).
     """
+    gaps = [abs(mean - frequency) * rows for rows, mean, frequency in calibration_bins(probability, happened, bins)]
+    return sum(gaps) / len(probability)
+
+
+def calibration_bins(
+    probability: FloatArray, happened: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> list[tuple[int, float, float]]:
+    """Rows, mean probability and frequency of the event in each bin of `ece`, the least probable bin first."""
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [abs(float(probability[part].mean() - happened[part].mean())) * len(part) for part in parts]
-    return sum(gaps) / len(probability)
+    return [(len(part), float(probability[part].mean()), float(happened[part].mean())) for part in parts]
 
 
 # --- Tables of predictions.
@@ -297,3 +304,21 @@ def per_race(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
     else:
         totals, weights = [PER_RACE[metric](race) for race in races], [1.0] * len(races)
     return pl.DataFrame({"race_id": [race.race_id for race in races], "total": totals, "weight": weights})
+
+
+def contributions(races: list[RaceRows]) -> pl.DataFrame:
+    """What each race contributes to every metric, in one pass over the races.
+
+    Returns:
+        race_id, rows (Int64), and one Float64 column per name in PER_ROW (sum over the race's rows) and PER_RACE
+        (the race's value), rows in the order of `races`; without brier_finish unless all races have `p_finish`.
+    """
+    with_finish = all(race.finish is not None for race in races)
+    columns: dict[str, list[float]] = {}
+    for name, per_row in PER_ROW.items():
+        if with_finish or name != "brier_finish":
+            columns[name] = [float(per_row(race).sum()) for race in races]
+    for name, whole_race in PER_RACE.items():
+        columns[name] = [whole_race(race) for race in races]
+    keys = {"race_id": [race.race_id for race in races], "rows": [len(race.position) for race in races]}
+    return pl.DataFrame({**keys, **columns})

@@ -2,5 +2,17 @@
 
 from f1_predict.features.build import build, build_many
 from f1_predict.features.catalogue import FEATURE_NAMES, FEATURES, Feature
+from f1_predict.features.inrace import in_race, in_race_values
+from f1_predict.features.inrace_catalogue import IN_RACE_FEATURES, IN_RACE_NAMES
 
-__all__ = ["FEATURES", "FEATURE_NAMES", "Feature", "build", "build_many"]
+__all__ = [
+    "FEATURES",
+    "FEATURE_NAMES",
+    "IN_RACE_FEATURES",
+    "IN_RACE_NAMES",
+    "Feature",
+    "build",
+    "build_many",
+    "in_race",
+    "in_race_values",
+]

@@ -16,6 +16,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 STOPPED_AFTER_LAPS = 2
 """A car that has not crossed the line for this many laps of the leader counts as stopped."""
+UNPLACED = 10**6
+"""Stands for no qualifying position: behind every one."""
 
 
 def start_order(snapshot: Snapshot) -> IntArray:
@@ -23,10 +25,10 @@ def start_order(snapshot: Snapshot) -> IntArray:
 
     Starts from the pit lane (grid 0) come last; equal slots keep the order of qualifying, then of entries.
     """
-    order = snapshot.entries.with_row_index("row").sort(
-        pl.col("grid") == 0, "grid", "qualifying_position", "row", nulls_last=True
-    )
-    return _places(order["row"].to_numpy())
+    entries = snapshot.entries
+    grid = entries["grid"].to_numpy()
+    qualifying = entries["qualifying_position"].fill_null(UNPLACED).to_numpy()
+    return _places(np.lexsort((np.arange(len(grid)), qualifying, grid, grid == 0)))
 
 
 def current_order(snapshot: Snapshot) -> IntArray:
@@ -43,28 +45,30 @@ def current_order(snapshot: Snapshot) -> IntArray:
 
 def running_order(snapshot: Snapshot) -> tuple[IntArray, BoolArray]:
     """`current_order`, and whether each car counts as stopped: int64 (n,), bool (n,)."""
-    start = pl.DataFrame({"driver_id": snapshot.driver_ids, "start": start_order(snapshot)})
-    last = (
-        snapshot.laps.sort("driver_id", "lap").group_by("driver_id").agg(pl.col("lap", "position", "end_time_s").last())
-    )
-    field = start.with_row_index("row").join(last, on="driver_id", how="left", maintain_order="left")
-    two_laps_ago = snapshot.laps.filter(pl.col("lap") == snapshot.cutoff_lap - STOPPED_AFTER_LAPS)["end_time_s"].min()
-    # Early in the race two_laps_ago is null, and so is the comparison: nobody counts as stopped.
-    crossed_since = pl.col("end_time_s") >= pl.lit(two_laps_ago, dtype=pl.Float64)
-    field = field.with_columns(stopped=crossed_since.not_().fill_null(two_laps_ago is not None))
-    order = field.sort(
-        "stopped",
-        pl.col("lap").is_null(),
-        pl.col("lap").neg(),
-        "position",
-        "end_time_s",
-        "start",
-        nulls_last=True,
-    )
-    return _places(order["row"].to_numpy()), field["stopped"].to_numpy()
+    row, laps = lap_rows(snapshot)
+    lap, end = laps["lap"].to_numpy(), laps["end_time_s"].to_numpy()
+    n = snapshot.entries.height
+    completed = np.zeros(n, dtype=np.int64)
+    np.maximum.at(completed, row, lap)
+    position, crossed = np.zeros(n), np.full(n, -np.inf)
+    is_last = lap == completed[row]
+    position[row[is_last]] = laps["position"].to_numpy()[is_last]
+    crossed[row[is_last]] = end[is_last]
+    two_laps_ago = end[lap == snapshot.cutoff_lap - STOPPED_AFTER_LAPS]
+    # Early in the race nobody has ended such a lap, and nobody counts as stopped.
+    stopped = crossed < two_laps_ago.min() if len(two_laps_ago) else np.zeros(n, dtype=np.bool_)
+    order = np.lexsort((start_order(snapshot), crossed, position, -completed, stopped))
+    return _places(order), stopped
 
 
-def _places(rows_in_order: npt.NDArray[np.uint32]) -> IntArray:
+def lap_rows(snapshot: Snapshot) -> tuple[IntArray, pl.DataFrame]:
+    """The row in `entries` of each lap, int64, and the laps; laps of drivers without an entry are left out."""
+    rows = snapshot.laps["driver_id"].cast(pl.Enum(snapshot.driver_ids), strict=False).to_physical()
+    laps = snapshot.laps.filter(rows.is_not_null()) if rows.null_count() else snapshot.laps
+    return rows.drop_nulls().to_numpy().astype(np.int64), laps
+
+
+def _places(rows_in_order: npt.NDArray[np.int64]) -> IntArray:
     places = np.empty(len(rows_in_order), dtype=np.int64)
     places[rows_in_order] = np.arange(1, len(rows_in_order) + 1)
     return places

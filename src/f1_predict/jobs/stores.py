@@ -23,6 +23,8 @@ from f1_predict.tables import (
     write_skipped_races,
     write_store,
 )
+from f1_predict.tables.provenance import dump_provenance
+from f1_predict.tables.skipped import skipped_file
 from f1_predict.training.files import write_atomically
 
 Seasons = tuple[int, int] | None
@@ -38,7 +40,9 @@ def ingest_races(
     checks = [asdict(check) for check in found.quality]
     write_atomically(quality, (json.dumps(checks, indent=1, ensure_ascii=False) + "\n").encode())
     skipped = write_skipped_races(found.tables, skipped_file(out))
-    write_store(found.tables, out)  # last, so that whatever fails leaves the old store
+    folders = {"ergast": ergast, "f1db": f1db, "fastf1": fastf1}
+    origins = dump_provenance(found.tables, {name: path for name, path in folders.items() if path is not None})
+    write_store(found.tables, out, provenance=origins)  # last, so that whatever fails leaves the old store
     tables = found.tables
     console.print(
         f"Ingested {tables.races.height:,} races, {tables.results.height:,} results, {tables.laps.height:,} laps "
@@ -68,11 +72,6 @@ def simulate_races(console: Console, seasons: int, seed: int, out: Path, config:
         f"Simulated {tables.races.height} races of {seasons} seasons (seed {seed}), {tables.laps.height:,} laps, "
         f"in {time.perf_counter() - start:.1f} s -> {out}"
     )
-
-
-def skipped_file(data: Path) -> Path:
-    """Where the races and drivers without laps of a store are listed."""
-    return data.parent / "multimodal/skipped_races.json"
 
 
 def skipped_text(data: Path) -> str:

@@ -108,6 +108,8 @@ class _Forest:
             n_estimators=config.forest_trees,
             min_samples_leaf=config.forest_min_rows,
             max_features=config.forest_feature_share,
+            bootstrap=config.forest_row_share < 1.0,  # each tree draws its own rows
+            max_samples=config.forest_row_share if config.forest_row_share < 1.0 else None,
             random_state=config.seed,
         )
         self._pipeline = make_pipeline(*_filled(), self._trees)

@@ -51,7 +51,9 @@ def starters(ergast: ErgastData) -> pl.DataFrame:
     columns = [*PAIR, "constructor_id", "car_number", "grid", "code", "forename", "surname"]
     started = _one_per_driver(ergast).select(columns)
     coming = ergast.qualifying.join(started, on="race_id", how="anti").unique(PAIR, keep="first", maintain_order=True)
-    return pl.concat([started, coming.rename({"qualifying_position": "grid"}).select(columns)])
+    # Who is in its list without a place has no grid slot yet.
+    coming = coming.with_columns(grid=pl.col("qualifying_position").fill_null(0))
+    return pl.concat([started, coming.select(columns)])
 
 
 def build_entries(ergast: ErgastData, people: pl.DataFrame, f1db: F1dbData | None) -> tuple[pl.DataFrame, list[Check]]:

@@ -1,8 +1,6 @@
 """Puts the sources together into the canonical tables and says what was wrong with them.
 
-Precedence, where sources overlap: calendar, drivers, teams, results and lap times are Ergast's; the course,
-the scheduled laps, the starting grid and free practice are f1db's; tyres, track status and weather are FastF1's;
-pit stops are either's.
+Which source goes first where they overlap is written in `precedence`.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ import polars as pl
 
 from f1_predict import schemas
 from f1_predict.schemas import Tables
-from f1_predict.sources.ergast import read_ergast
-from f1_predict.sources.f1db import read_f1db
-from f1_predict.sources.fastf1 import read_fastf1
+from f1_predict.sources.ergast import ErgastData, read_ergast
+from f1_predict.sources.f1db import F1dbData, read_f1db
+from f1_predict.sources.fastf1 import FastF1Data, read_fastf1
 from f1_predict.tables.entries import build_entries, build_results, starters
 from f1_predict.tables.laps import build_laps, clean_laps, coverage_checks
 from f1_predict.tables.matching import add_plain_names
@@ -52,8 +50,28 @@ def ingest(
     raw = read_ergast(ergast, seasons)
     courses = None if f1db is None else read_f1db(f1db, seasons)
     sessions = None if fastf1 is None else read_fastf1(fastf1, seasons)
+    return combine(raw, courses, sessions)
 
-    races, checks = build_races(raw, courses)
+
+def combine(
+    raw: ErgastData,
+    courses: F1dbData | None = None,
+    sessions: FastF1Data | None = None,
+    earlier: pl.DataFrame | None = None,
+) -> Ingested:
+    """The canonical tables of what was read, from files or from services: there is no other way to them.
+
+    Args:
+        raw: races, results, qualifying, laps and pit stops.
+        courses: of f1db, where there is any.
+        sessions: of FastF1, where there are any.
+        earlier: canonical races of other seasons, which a coming race at a known circuit needs.
+
+    Raises:
+        SourceFileError: if the scheduled laps of a coming race cannot be had.
+        SchemaError: values that contradict each other so that a canonical table would be wrong.
+    """
+    races, checks = build_races(raw, courses, earlier)
     results, result_checks = build_results(raw)
     people = add_plain_names(starters(raw))
     entries, entry_checks = build_entries(raw, people, courses)

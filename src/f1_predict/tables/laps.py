@@ -130,10 +130,9 @@ def build_laps(
         .otherwise(pit_before | pl.col("timed_out").fill_null(False))
     )
     time = pl.col("lap_time_s")
-    speed = 3600.0 * pl.col("course_length_km") / time
     table = table.with_columns(
         pit_out=pl.when(covered).then(rolled),
-        speed_kmh=pl.when((speed <= MAX_MEAN_SPEED_KMH) & (time != schemas.PLACEHOLDER_S)).then(speed),
+        speed_kmh=mean_speed(pl.col("course_length_km"), time),
         implausible=(time > schemas.IMPLAUSIBLE_SLOW_S)
         | (time < schemas.IMPLAUSIBLE_FAST_S)
         | (time == schemas.PLACEHOLDER_S),
@@ -150,6 +149,12 @@ def build_laps(
         *_order_checks(table),
     ]
     return table.select(pl.col(n).cast(t) for n, t in schemas.dtypes("laps").items()), checks
+
+
+def mean_speed(course_length_km: pl.Expr, lap_time_s: pl.Expr) -> pl.Expr:
+    """km/h of a lap; null where the length is unknown or the time is a fault."""
+    speed = 3600.0 * course_length_km / lap_time_s
+    return pl.when((speed <= MAX_MEAN_SPEED_KMH) & (lap_time_s != schemas.PLACEHOLDER_S)).then(speed)
 
 
 def _order_checks(table: pl.DataFrame) -> list[Check]:

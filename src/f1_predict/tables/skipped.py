@@ -25,6 +25,11 @@ class SkippedCounts:
         return f"{self.races} races without laps, {self.drivers} drivers without laps in the others"
 
 
+def skipped_file(data: Path) -> Path:
+    """Where the races and drivers without laps of a store are listed."""
+    return data.parent / "multimodal/skipped_races.json"
+
+
 def skipped_races(tables: Tables) -> dict[str, Any]:
     """Races without laps, and (race, driver) pairs without laps in races that have some, each with the reason."""
     with_laps = tables.laps.select("race_id").unique()

@@ -1,7 +1,7 @@
 """The processed store: one Parquet file per canonical table and a manifest, replaced as a whole or not at all.
 
 A new store is written beside the old one and swapped in by renaming. Whenever the writer is killed, the next
-reader finds the old store or the new one, whole. Knows nothing of sources.
+reader finds the old store or the new one, whole. One process writes at a time. Knows nothing of sources.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,26 +22,49 @@ import polars as pl
 from f1_predict import __version__, schemas
 from f1_predict.errors import StoreError
 from f1_predict.schemas import Tables
+from f1_predict.sources.locking import exclusive, is_free
+from f1_predict.tables.provenance import COLUMNS
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+PROVENANCE = "provenance.parquet"
 INGESTED, SIMULATED = "ingested", "simulated"
 """Where the races of a store come from."""
+SWAP_S = 10.0
+"""How long a reader waits for a writer that is between its two renames."""
 REMEDY = "Make one with 'f1-predict ingest --ergast DIR' or 'f1-predict simulate'."
 
 
-def write_store(tables: Tables, out: Path, *, source: str = INGESTED) -> None:
+def locked(out: Path) -> AbstractContextManager[None]:
+    """Hold the store alone: for a change that reads it first. `write_store` may be called within.
+
+    Raises:
+        StoreError: if another process is writing it.
+    """
+    return exclusive(Path(out), "store")
+
+
+def write_store(tables: Tables, out: Path, *, source: str = INGESTED, provenance: pl.DataFrame | None = None) -> None:
     """Validate, sort and write the tables to the folder `out`, replacing a store that is there.
 
-    `source` says where the races come from, INGESTED or SIMULATED; `store_source` gives it back.
+    Args:
+        tables: the canonical tables.
+        out: the folder.
+        source: where the races come from, INGESTED or SIMULATED; `store_source` gives it back.
+        provenance: as `tables.provenance`; None where nothing is known of it.
 
     Raises:
         SchemaError: if a table breaks its schema; the store stays as it was.
-        StoreError: if `out` is a file, or a folder with anything but a store in it, or cannot be written;
-            the store stays as it was.
+        StoreError: if `out` is a file, or a folder with anything but a store in it, or cannot be written, or
+            another process is writing it; the store stays as it was.
     """
     tables = tables.sort().validate()
     out = Path(os.path.abspath(out))
+    with locked(out):
+        _replace(tables, out, source, provenance)
+
+
+def _replace(tables: Tables, out: Path, source: str, provenance: pl.DataFrame | None) -> None:
     new, old = _siblings(out)
     try:
         _recover(out)
@@ -48,7 +73,7 @@ def write_store(tables: Tables, out: Path, *, source: str = INGESTED) -> None:
         if new.exists():
             shutil.rmtree(new)
         new.mkdir()
-        _write_files(tables, new, source)
+        _write_files(tables, new, source, provenance)
         if out.exists():
             out.rename(old)
         new.rename(out)
@@ -72,7 +97,7 @@ def read_store(path: Path, seasons: Iterable[int] | None = None) -> Tables:
             the manifest and the schemas, or it has no race in one of the seasons.
     """
     path = Path(os.path.abspath(path))
-    _recover(path)
+    _wait_for_swap(path)
     manifest = _read_manifest(path)
     tables = Tables(**{name: _read_table(path, name, manifest) for name in schemas.TABLE_NAMES})
     if seasons is None:
@@ -100,8 +125,32 @@ def store_source(path: Path) -> str | None:
         StoreError: if there is a store whose manifest cannot be read.
     """
     path = Path(os.path.abspath(path))
-    _recover(path)
+    _wait_for_swap(path)
     return str(_read_manifest(path).get("source", INGESTED)) if path.exists() else None
+
+
+def read_provenance(path: Path) -> pl.DataFrame:
+    """Where the races of a store came from, as `tables.provenance`; no rows where the store does not say.
+
+    Raises:
+        StoreError: if there is no store, or its list of origins is missing or damaged.
+    """
+    path = Path(os.path.abspath(path))
+    _wait_for_swap(path)
+    manifest = _read_manifest(path)
+    if "provenance" not in manifest:
+        return pl.DataFrame(schema=COLUMNS)
+    return _read_file(path / PROVENANCE, manifest["provenance"], pl.Schema(COLUMNS))
+
+
+def _wait_for_swap(path: Path) -> None:
+    """Let a writer finish that is swapping stores now; undo the swap of one that was killed in it."""
+    for _ in range(int(SWAP_S / 0.05)):
+        if path.exists() or not _siblings(path)[1].exists() or is_free(path):
+            break
+        time.sleep(0.05)
+    if is_free(path):
+        _recover(path)
 
 
 def _siblings(out: Path) -> tuple[Path, Path]:
@@ -126,7 +175,7 @@ def _require_replaceable(out: Path) -> None:
         return
     if not out.is_dir():
         raise StoreError(f"{out} is a file. Give a folder for the store.")
-    own = {MANIFEST, *(f"{name}.parquet" for name in schemas.TABLE_NAMES)}
+    own = {MANIFEST, PROVENANCE, *(f"{name}.parquet" for name in schemas.TABLE_NAMES)}
     foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in own)
     if foreign:
         raise StoreError(
@@ -135,7 +184,7 @@ def _require_replaceable(out: Path) -> None:
         )
 
 
-def _write_files(tables: Tables, folder: Path, source: str) -> None:
+def _write_files(tables: Tables, folder: Path, source: str, provenance: pl.DataFrame | None) -> None:
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "package_version": __version__,
@@ -145,14 +194,19 @@ def _write_files(tables: Tables, folder: Path, source: str) -> None:
     manifest["seasons"] = [seasons.min(), seasons.max()]
     manifest["tables"] = {}
     for field in fields(tables):
-        frame: pl.DataFrame = getattr(tables, field.name)
-        file = folder / f"{field.name}.parquet"
-        frame.write_parquet(file, compression="zstd")
-        _flush(file)
-        manifest["tables"][field.name] = {"rows": frame.height, "sha256": _sha256(file)}
+        manifest["tables"][field.name] = _write_file(folder / f"{field.name}.parquet", getattr(tables, field.name))
+    if provenance is not None:
+        manifest["provenance"] = _write_file(folder / PROVENANCE, provenance)
     file = folder / MANIFEST
     file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     _flush(file)
+
+
+def _write_file(file: Path, frame: pl.DataFrame) -> dict[str, Any]:
+    """Write a table; returns what the manifest says of it."""
+    frame.write_parquet(file, compression="zstd")
+    _flush(file)
+    return {"rows": frame.height, "sha256": _sha256(file)}
 
 
 def _flush(file: Path) -> None:
@@ -183,10 +237,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _read_table(path: Path, name: str, manifest: dict[str, Any]) -> pl.DataFrame:
-    file = path / f"{name}.parquet"
     told = manifest["tables"].get(name)
     if not isinstance(told, dict):
         raise StoreError(f"{path / MANIFEST}: table '{name}' is missing. {REMEDY}")
+    return _read_file(path / f"{name}.parquet", told, pl.DataFrame(schema=schemas.dtypes(name)).schema)
+
+
+def _read_file(file: Path, told: dict[str, Any], wanted: pl.Schema) -> pl.DataFrame:
     try:
         digest = _sha256(file)
         if digest != told.get("sha256"):
@@ -198,7 +255,6 @@ def _read_table(path: Path, name: str, manifest: dict[str, Any]) -> pl.DataFrame
         raise StoreError(f"{file}: cannot be read ({error}). {REMEDY}") from error
     if frame.height != told.get("rows"):
         raise StoreError(f"{file}: must have {told.get('rows')} rows, has {frame.height}. {REMEDY}")
-    wanted = pl.DataFrame(schema=schemas.dtypes(name)).schema
     if frame.schema != wanted:
         raise StoreError(f"{file}: columns must be {dict(wanted)}, are {dict(frame.schema)}. {REMEDY}")
     return frame

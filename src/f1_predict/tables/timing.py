@@ -21,6 +21,10 @@ SAME_MOMENT_S = 2.0
 """Two clocks agree on the end of a lap when they differ by no more than this."""
 NUMBERED_SHARE, CLOCKED_SHARE = 0.95, 0.8
 """Lap numbers stand where this share of a driver's laps agrees in time; else the clock may decide."""
+CONFLICT_S = 0.5
+"""Lap times further than this from the session clock are reported as conflicts."""
+RED_FLAG = "5"
+"""FastF1's track status."""
 LOST_CLOCK_S = 60.0
 """A jump between the clocks of a whole field by more than this is time that lap times have lost."""
 
@@ -83,6 +87,7 @@ def apply_timing(
         check_rows("fastf1", "Ergast's laps without timing in timed races", untimed, LAP, in_races.height),
         check_rows("fastf1", "compounds not named (null)", raw_compounds, LAP, found.height),
         clock_check,
+        *clock_conflicts(found, laps),
         team_check("fastf1", names, keys, people),
         *weather_checks,
     ]
@@ -179,6 +184,29 @@ def _restore_clock(laps: pl.DataFrame, found: pl.DataFrame) -> tuple[pl.DataFram
     shift = laps.join(first.rename({"lap": "from_lap"}), on="race_id", how="left", maintain_order="left")
     moved = pl.when(pl.col("lap") >= pl.col("from_lap")).then("late").otherwise(0.0)
     return shift.with_columns(end_time_s=pl.col("end_time_s") + moved).drop("from_lap", "late"), check
+
+
+def clock_conflicts(found: pl.DataFrame, laps: pl.DataFrame) -> list[Check]:
+    """Lap times that differ from the time between two passings on the session clock, which is right at red flags.
+
+    Args:
+        found: race_id, driver_id, lap, clock_s, track_status of timed laps.
+        laps: race_id, driver_id, lap, lap_time_s.
+    """
+    timed = found.select(*LAP, "clock_s", "track_status").sort(LAP)
+    follows = pl.col("lap").shift(1).over(PAIR) == pl.col("lap") - 1
+    timed = timed.with_columns(by_clock=pl.when(follows).then(pl.col("clock_s").diff().over(PAIR)).round(3))
+    both = timed.drop_nulls("by_clock").join(laps.select(*LAP, "lap_time_s"), on=LAP, maintain_order="left")
+    off = both.filter((pl.col("by_clock") - pl.col("lap_time_s")).abs() > CONFLICT_S)
+    red = timed.filter(pl.col("track_status").str.contains(RED_FLAG).fill_null(False)).select("race_id", "lap").unique()
+    # The flag is shown during one lap, and the time that it took may be in the lap before or after it.
+    beside = pl.concat([red.with_columns(pl.col("lap") + step) for step in (-1, 0, 1)]).unique()
+    near = off.join(beside, on=["race_id", "lap"], how="semi", maintain_order="left")
+    shown = [*LAP, "lap_time_s", "by_clock"]
+    return [
+        check_rows("fastf1", "lap times over 0.5 s off the session clock (Ergast's kept)", off, shown, both.height),
+        check_rows("fastf1", "of these around red flags, where the session clock is right", near, shown, off.height),
+    ]
 
 
 def _weather(fastf1: FastF1Data, starts: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:

@@ -299,12 +299,15 @@ class _Fit:
                 reason = self._stalled(epoch, before)
                 if reason and number == 1:
                     return tuple(history), best, reason
-            elif reason and epoch == config.epochs:
-                reason = self._stalled(epoch, before)  # it may have learnt later
-            if scores is None or not config.restore_best:
-                best = epoch
-            elif scores.loss < best_loss:
-                best, best_loss, best_weights = epoch, scores.loss, self._weights()
+            if scores is not None and scores.loss < best_loss:
+                best, best_loss = epoch, scores.loss
+                best_weights = self._weights() if config.restore_best else best_weights
+            if best and config.patience is not None and epoch - best >= config.patience:
+                break
+        if reason and len(history) > config.stall_epochs:
+            reason = self._stalled(len(history), before)  # it may have learnt later
+        if best == 0 or not config.restore_best:
+            best = len(history)
         if best != len(history):
             self._model.load_head_state_dict(best_weights)
         self._model.eval_mode()

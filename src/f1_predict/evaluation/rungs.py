@@ -1,0 +1,265 @@
+"""How each rung of the ladder is fitted on one fold and forecasts its test races.
+
+A rung sees the rows of earlier seasons with their labels, and the test season's rows without theirs. Knows nothing
+of files, of scores or of how the folds are worked off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f1_predict import features
+from f1_predict.config import Config, EnsembleConfig, Head
+from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, UniformBaseline
+from f1_predict.horizon import RaceArchive, Snapshot, parse_horizon
+from f1_predict.models.ensemble import EnsemblePredictor
+from f1_predict.models.normaliser import FeatureNormaliser
+from f1_predict.training.cut_table import CutTable, Integers
+from f1_predict.training.field_fit import FieldRows, fit_field
+from f1_predict.training.rows import LabelledRows
+from f1_predict.training.train import EncodedDataset, train_network
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One season to forecast and what may be learnt from: everything before it.
+
+    Attributes:
+        season: the test season.
+        train: numbers of the cuts to learn from, at all fractions of all races of earlier seasons.
+        validation: the same, of the latest earlier season(s): what chooses when to stop.
+        test: numbers of the cuts to forecast.
+        at: fraction of the race -> numbers of the cuts at it, of all seasons; two fractions may share a cut.
+        scored: the fractions that are forecast.
+    """
+
+    season: int
+    train: Integers
+    validation: Integers
+    test: Integers
+    at: Mapping[float, Integers]
+    scored: tuple[float, ...]
+
+    @property
+    def learned(self) -> Integers:
+        """Training and validation cuts."""
+        return np.concatenate([self.train, self.validation])
+
+
+@dataclass(frozen=True)
+class Output:
+    """A model's forecasts of the rows of a fold's test cuts.
+
+    Attributes:
+        probabilities: float64 (rows, classes), any number of classes (see probabilities.to_field).
+        finish: float64 (rows,), probability of being classified.
+    """
+
+    probabilities: Floats
+    finish: Floats
+
+
+Rung = Callable[[RaceArchive, CutTable, Fold, Config], Mapping[str, Output]]
+"""Fits on the fold and forecasts `fold.test`; the outputs by model name, the rung's own and its ablations'."""
+
+
+def uniform(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 1."""
+    model = UniformBaseline()
+    return {"uniform": _counted(archive, table, fold, lambda _: model)}
+
+
+def grid(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 2."""
+    model = GridBaseline().fit(archive, _races(table, fold.learned))
+    return {"grid": _counted(archive, table, fold, lambda _: model)}
+
+
+def current_order(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 3; the rows before the race hold the forecast of the grid, and are not written."""
+    races = _races(table, fold.learned)
+    with_laps = [race_id for race_id in races if archive.laps_completed(race_id) > 0]
+    models: dict[float, CurrentOrderBaseline] = {
+        fraction: CurrentOrderBaseline().fit(archive, with_laps, fraction)
+        for fraction in fold.scored
+        if fraction > 0.0 and with_laps
+    }
+    before = GridBaseline().fit(archive, races)
+    fraction_of = {int(cut): fraction for fraction in models for cut in fold.at[fraction]}
+    return {
+        "current_order": _counted(
+            archive, table, fold, lambda cut: models[fraction_of[cut]] if cut in fraction_of else before
+        )
+    }
+
+
+def _counted(
+    archive: RaceArchive,
+    table: CutTable,
+    fold: Fold,
+    model_of: Callable[[int], UniformBaseline | GridBaseline | CurrentOrderBaseline],
+) -> Output:
+    probabilities, finish = [], []
+    for cut in fold.test:
+        snapshot = snapshot_of(archive, table, int(cut))
+        model = model_of(int(cut))
+        probabilities.append(model.predict(snapshot))
+        finish.append(model.predict_finish(snapshot))
+    return Output(stacked(probabilities), np.concatenate([np.empty(0), *finish]))
+
+
+def ensemble_pre(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 4: learns from the rows before the race, and says the same at every lap."""
+    race_of = table.cuts["race_id"].to_list()
+    start = {race_of[cut]: cut for cut in fold.at[0.0].tolist()}
+    before = np.array([start[race_of[cut]] for cut in fold.test.tolist()], dtype=np.int64)
+    train, validation = _only(fold.train, fold.at[0.0]), _only(fold.validation, fold.at[0.0])
+    return {"ensemble_pre": _ensemble(table, train, validation, before, config.ensemble, _pre_race_values)}
+
+
+def ensemble_inrace(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 7: learns from all cuts."""
+    output = _ensemble(table, fold.train, fold.validation, fold.test, config.inrace_ensemble, _all_values)
+    return {"ensemble_inrace": output}
+
+
+def _pre_race_values(table: CutTable, rows: Integers) -> Floats:
+    return table.table[rows]
+
+
+def _all_values(table: CutTable, rows: Integers) -> Floats:
+    return np.hstack([table.table[rows], table.in_race[rows]])
+
+
+def _ensemble(
+    table: CutTable,
+    train: Integers,
+    validation: Integers,
+    test: Integers,
+    config: EnsembleConfig,
+    values: Callable[[CutTable, Integers], Floats],
+) -> Output:
+    classes = int(max(table.starters_of(train).max(), table.starters_of(validation).max()))
+    rows, held_out, asked = table.rows_of(train), table.rows_of(validation), table.rows_of(test)
+    x, x_val, x_test = values(table, rows), values(table, held_out), values(table, asked)
+    heads: dict[Head, tuple[int, Integers]] = {
+        "position": (classes, table.positions - 1),
+        "finish": (2, table.classified.astype(np.int64)),
+    }
+    found = {
+        head: EnsemblePredictor(size, head, config).fit(x, labels[rows], x_val, labels[held_out]).predict_proba(x_test)
+        for head, (size, labels) in heads.items()
+    }
+    return Output(found["position"], found["finish"][:, 1])
+
+
+def network_table(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 5."""
+    return {"network_table": _network(table, fold, config, use_pictures=False)}
+
+
+def network_fusion(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 6."""
+    return {"network_fusion": _network(table, fold, config, use_pictures=True)}
+
+
+def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool) -> Output:
+    """The design's network, one fit for all scored fractions; a second one forecasts who is classified."""
+    scored = np.unique(np.concatenate([fold.at[fraction] for fraction in fold.scored]))
+    parts = [_encoded(table, cuts) for cuts in (_only(fold.train, scored), _only(fold.validation, scored), fold.test)]
+    outputs = {}
+    heads: tuple[Head, ...] = ("position", "finish")
+    for head in heads:
+        settings = config.changed("fusion", {"head": head})
+        settings = settings.changed("training", {"patience": config.evaluation.patience})
+        network = train_network(parts[0], parts[1], settings, use_pictures=use_pictures)
+        outputs[head] = network.predict(parts[2], use_pictures=use_pictures)
+    return Output(outputs["position"], outputs["finish"][:, 0])
+
+
+def _encoded(table: CutTable, cuts: Integers) -> EncodedDataset:
+    rows = table.rows_of(cuts)
+    starters = table.starters_of(cuts)
+    race_ids = np.repeat(table.cuts["race_id"].to_numpy()[cuts], starters).tolist()
+    labelled = LabelledRows(
+        cache_file=Path("backtest"),
+        feature_names=features.FEATURE_NAMES,
+        race_ids=race_ids,
+        driver_ids=[f"row {row}" for row in rows.tolist()],
+        horizons=np.repeat(table.cuts["horizon"].to_numpy()[cuts], starters).tolist(),
+        positions=np.maximum(table.positions[rows], 1),  # those to be forecast may have none yet
+        has_finished=np.asarray(table.classified[rows]),
+        n_starters=np.repeat(starters, starters),
+        tabular_raw=table.table[rows],
+    )
+    return EncodedDataset(labelled, table.embeddings_of(rows), table.has_image(rows))
+
+
+def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
+    """Rung 8, and the same network with the pictures masked when it forecasts."""
+    names = (*features.FEATURE_NAMES, *features.IN_RACE_NAMES)
+    normaliser = FeatureNormaliser.fit(_all_values(table, table.rows_of(fold.train)), names)
+    train, validation, test = (
+        _field_rows(table, cuts, normaliser) for cuts in (fold.train, fold.validation, fold.test)
+    )
+    trained = fit_field(train, validation, config.field)
+    return {
+        "best": Output(*trained.predict(test)),
+        "best_without_pictures": Output(*trained.predict(test, use_pictures=False)),
+    }
+
+
+def _field_rows(table: CutTable, cuts: Integers, normaliser: FeatureNormaliser) -> FieldRows:
+    rows, starters = table.rows_of(cuts), table.starters_of(cuts)
+    offsets = np.concatenate([[0], np.cumsum(starters)]).astype(np.int64)
+    # Races to be forecast may have no result yet; any order stands in, which no forecast looks at.
+    places = np.arange(1, len(rows) + 1) - np.repeat(offsets[:-1], starters)
+    return FieldRows(
+        tabular=normaliser.transform(_all_values(table, rows)),
+        embeddings=table.embeddings_of(rows),
+        has_image=table.has_image(rows),
+        positions=np.where(table.positions[rows] > 0, table.positions[rows], places),
+        classified=np.asarray(table.classified[rows]),
+        fields=offsets,
+    )
+
+
+RUNG_FUNCTIONS: dict[str, Rung] = {
+    "uniform": uniform,
+    "grid": grid,
+    "current_order": current_order,
+    "ensemble_pre": ensemble_pre,
+    "network_table": network_table,
+    "network_fusion": network_fusion,
+    "ensemble_inrace": ensemble_inrace,
+    "best": best,
+}
+"""By the names of ladder.RUNGS."""
+
+
+def snapshot_of(archive: RaceArchive, table: CutTable, cut: int) -> Snapshot:
+    """The snapshot of a cut."""
+    return archive.snapshot(table.cuts["race_id"][cut], parse_horizon(table.cuts["horizon"][cut]))
+
+
+def stacked(fields: list[Floats]) -> Floats:
+    """Matrices (n_i, n_i) of fields as one (sum of n_i, widest field), zeros beyond a field."""
+    widest = max((values.shape[1] for values in fields), default=1)
+    padded = [np.pad(values, ((0, 0), (0, widest - values.shape[1]))) for values in fields]
+    return np.concatenate([np.empty((0, widest)), *padded])
+
+
+def _races(table: CutTable, cuts: Integers) -> list[str]:
+    """The races of some cuts, each once, in the order of time."""
+    return table.cuts["race_id"].gather(cuts).unique(maintain_order=True).to_list()
+
+
+def _only(cuts: Integers, allowed: Integers) -> Integers:
+    return cuts[np.isin(cuts, allowed)]
