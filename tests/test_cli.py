@@ -11,7 +11,10 @@ from f1_predict.cli import main
 from f1_predict.tables import write_store
 from tests.small_tables import random_tables
 
-COMMANDS = ("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "run")
+COMMANDS = (
+    *("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "run"),
+    *("backtest", "score", "report"),
+)
 TINY = """
 [simulator]
 races_per_season = 3

@@ -185,7 +185,7 @@ def test_charts_keep_their_height_when_the_window_changes(browser: Browser, worl
     size += "return [box.width, box.height]; })()"
     wide = page.page.evaluate(size)
     page.page.set_viewport_size({"width": NARROW, "height": 800})
-    page.page.wait_for_selector('[data-figure=skill] svg[width]:not([width="%d"])' % wide[0])
+    page.page.wait_for_selector(f'[data-figure=skill] svg[width]:not([width="{wide[0]:g}"])')
     narrow = page.page.evaluate(size)
     assert narrow[0] < NARROW < wide[0]
     assert narrow[1] == wide[1] == 400

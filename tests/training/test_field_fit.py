@@ -12,7 +12,16 @@ from f1_predict.errors import DataError, F1PredictError, FeatureError, LabelErro
 from f1_predict.training.field_fit import FieldEpoch, FieldRows, TrainedField, fit_field
 
 QUICK = FieldConfig(
-    width=16, heads=2, layers=1, image_width=4, members=1, epochs=6, batch_fields=8, learning_rate=5e-3, field_share=1.0
+    width=16,
+    heads=2,
+    layers=1,
+    dropout=0.1,
+    image_width=4,
+    members=1,
+    epochs=6,
+    batch_fields=8,
+    learning_rate=5e-3,
+    field_share=1.0,
 )
 PICTURE = 8
 
@@ -231,6 +240,11 @@ def test_values_that_are_not_finite_are_refused_by_row() -> None:
         ({"fields": np.array([0, 4])}, DataError, r"fields must be offsets .* end with the number of rows, 10"),
         ({"fields": np.array([0, 5, 5, 10])}, DataError, r"field 1 must have a row or more, got rows 5 to 5\."),
         ({"has_image": np.ones(9, dtype=bool)}, DataError, r"has_image must have shape \(10,\).*got \(9,\)"),
+        (
+            {"always": np.ones(3, dtype=bool)},
+            DataError,
+            r"always must have shape \(2,\), one value a field, got \(3,\)",
+        ),
         ({"embeddings": None}, PictureError, r"row 0 has a picture but there are no embeddings\. Give them"),
         ({"embeddings": np.zeros((9, 8), np.float32)}, PictureError, r"float32 of shape \(10, width\).*\(9, 8\)"),
         ({"tabular": np.zeros((10, 3))}, FeatureError, r"tabular must be float32 .* got float64 of shape \(10, 3\)"),
@@ -258,15 +272,21 @@ def test_a_loss_that_is_not_finite_is_an_error_with_a_remedy() -> None:
         fit_field(huge, None, QUICK)
 
 
-def test_fields_without_pictures_are_learnt_from_in_part_and_those_with_always() -> None:
-    """A share of the fields without pictures is drawn; what is drawn differs from epoch to epoch."""
+def test_an_epoch_sees_the_marked_fields_and_a_share_of_the_others_whoever_has_a_picture() -> None:
     from f1_predict.training.field_fit import _Fit
 
-    rows = make_rows(40, shown=0.25)
-    fit = _Fit(rows, None, QUICK.model_copy(update={"field_share": 0.3}), 1, None)
-    shown = set(np.flatnonzero(np.logical_or.reduceat(rows.has_image, rows.fields[:-1])).tolist())
-    drawn = [{int(field) for batch in fit._draw() for field in batch} for _ in range(2)]
-    others = 40 - len(shown)
-    assert 0 < len(shown) < 40
-    assert all(shown <= fields and len(fields - shown) == np.ceil(0.3 * others) for fields in drawn)
-    assert drawn[0] != drawn[1]
+    config = QUICK.model_copy(update={"field_share": 0.3})
+    marked = np.zeros(40, dtype=bool)
+    marked[::4] = True
+    rows = replace(make_rows(40, shown=0.5), always=marked)
+
+    def drawn(fit: _Fit) -> list[set[int]]:
+        return [{int(field) for batch in fit._draw() for field in batch} for _ in range(2)]
+
+    epochs = drawn(_Fit(rows, None, config, 1, None))
+    always = set(np.flatnonzero(marked).tolist())
+    assert all(always <= fields and len(fields - always) == 9 for fields in epochs)
+    assert epochs[0] != epochs[1]
+    blind = replace(rows, embeddings=None, has_image=np.zeros(len(rows), dtype=bool))
+    assert drawn(_Fit(blind, None, config, 1, None)) == epochs, "else pictures are credited with other training rows"
+    assert [len(fields) for fields in drawn(_Fit(replace(rows, always=None), None, config, 1, None))] == [12, 12]

@@ -22,6 +22,7 @@ def backtest(
     ),
     out: Annotated[Path, typer.Option(help="Where the predictions go, as Parquet.")] = Path("predictions.parquet"),
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Also write a results page (Markdown) here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that fit; one a core if not given.")] = None,
     config: Settings = None,
     verbose: Verbose = False,
@@ -43,5 +44,8 @@ def backtest(
     request = backtesting.Request(
         data, embeddings, out, seasons, names, fractions_of(fractions), workers or default_workers()
     )
-    backtesting.backtest(console, request, chosen)
+    facts = backtesting.backtest(console, request, chosen)
     scoring.score_predictions(console, [out], data)
+    if results is not None:
+        command = f"f1-predict backtest --test-seasons {test_seasons} --fractions {fractions} --results FILE"
+        backtesting.write_results(console, request, facts, command, results)

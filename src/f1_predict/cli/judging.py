@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import DATA, Store, Verbose, app, console
+from f1_predict.cli.options import DATA, Store, Verbose, app, console, span
 
 
 @app.command()
@@ -20,6 +20,7 @@ def score(
     metric: Annotated[
         list[str] | None, typer.Option(help="Show this metric; again for more. The first is shown with its interval.")
     ] = None,
+    seasons: Annotated[str | None, typer.Option(help="Score these alone, as 2019-2024.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scorecard here, as JSON.")] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -29,4 +30,4 @@ def score(
     """
     from f1_predict.jobs import scoring
 
-    scoring.score_predictions(console, predictions, data, against, metric or (), out)
+    scoring.score_predictions(console, predictions, data, against, metric or (), out, span(seasons))

@@ -24,6 +24,13 @@ ABLATIONS: dict[str, str] = {
     "best_without_pictures": "the network of `best`, with every picture masked when it forecasts",
 }
 """No rungs: further rows that a backtest writes to tell what a part is worth."""
+TUNING = (
+    "all settings but those of the features were chosen on seasons to 2014; ensemble_inrace: 19 fits tried; "
+    "best: TO BE FILLED"
+)
+"""What was tried, so that nobody need guess whether the strong rival got less care."""
+FIRST_UNTOUCHED_SEASON = 2019
+"""The settings of the features were chosen on seasons to 2018: from here on, no choice has seen a test season."""
 IN_RACE_ONLY = frozenset({"current_order"})
 """Rungs that need a running order, and so do not forecast before the race."""
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import shutil
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 from rich.console import Console
 
 from f1_predict.config import Config
+from f1_predict.evaluation import ladder
 from f1_predict.evaluation.backtest import Cuts, Plan, UnitDone, Workshop, rows_digest, run_backtest
-from f1_predict.evaluation.predictions import write_predictions
+from f1_predict.evaluation.predictions import read_predictions, write_predictions
+from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.learning import make_encoder
+from f1_predict.jobs.scoring import of_seasons
 from f1_predict.jobs.stores import open_archive
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import terminal
+from f1_predict.report.backtest_page import BacktestResults, write_backtest_results
+from f1_predict.tables import read_store
 from f1_predict.training.cut_table import write_cut_table
 from f1_predict.training.embeddings import EmbeddingCache
+from f1_predict.training.files import write_atomically
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75)
 """Of the race, at which a backtest forecasts."""
@@ -37,11 +46,19 @@ class Request:
     fractions: tuple[float, ...]
     workers: int
 
+    @property
+    def facts(self) -> Path:
+        """Where what the predictions were made with is told, for the report."""
+        return self.out.with_name(f"{self.out.stem}.facts.json")
 
-def backtest(console: Console, request: Request, config: Config) -> pl.DataFrame:
-    """Forecast the test seasons with every model, write the predictions file, return it.
+
+def backtest(console: Console, request: Request, config: Config) -> dict[str, str]:
+    """Forecast the test seasons with every model and write the predictions file.
 
     Finished season x model pairs are kept in the folder [out].parts and not worked again.
+
+    Returns:
+        What the predictions were made with and what it took, by name; written beside them too.
     """
     start = time.perf_counter()
     archive = open_archive(request.data)
@@ -55,15 +72,58 @@ def backtest(console: Console, request: Request, config: Config) -> pl.DataFrame
         f"{len(plan.seasons)} season(s) x {len(plan.models)} models at {len(plan.fractions)} moments: "
         f"{len(cuts.cuts):,} cuts of races to learn from and to forecast, ready after {prepared:.0f} s"
     )
-    predictions = run_backtest(
-        workshop, cuts, plan, config, request.workers, lambda done: console.print(unit_line(done, start + prepared))
-    )
+    kept: list[UnitDone] = []
+
+    def show(done: UnitDone) -> None:
+        if done.seconds == 0.0:
+            kept.append(done)
+        console.print(unit_line(done, start))
+
+    predictions = run_backtest(workshop, cuts, plan, config, request.workers, show)
     write_predictions(request.out, predictions)
+    took = time.perf_counter() - start
     console.print(
-        f"{predictions.height:,} forecasts of {predictions['race_id'].n_unique()} races in "
-        f"{(time.perf_counter() - start) / 60:.1f} min -> {request.out}"
+        f"{predictions.height:,} forecasts of {predictions['race_id'].n_unique()} races in {took / 60:.1f} min, "
+        f"{peak_memory(request.workers)} -> {request.out}"
     )
-    return predictions
+    facts = {
+        "test seasons": f"{plan.seasons[0]}-{plan.seasons[-1]}, each forecast by models that saw only earlier seasons",
+        "first season learnt from": str(archive.races["season"][0]),
+        "backbone": encoder.weights_note,
+        "cuts a race to learn from": ", ".join(
+            f"{fraction:g}" for fraction in plan.learning_fractions(config.evaluation.training_cuts)
+        ),
+        "settings": f"{config.evaluation!r}; {config.inrace_ensemble!r}; {config.field!r}; {config.ensemble!r}",
+        "tuning": ladder.TUNING,
+        "time": f"{took / 60:.1f} min on {request.workers} processes, {prepared / 60:.1f} of them until the first fit"
+        + (f"; {len(kept)} of {len(plan.seasons) * len(plan.models)} pairs were there already" if kept else ""),
+        "peak memory": peak_memory(request.workers),
+    }
+    write_atomically(request.facts, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    return facts
+
+
+def write_results(console: Console, request: Request, facts: Mapping[str, str], command: str, page: Path) -> None:
+    """Score the predictions and write the results page."""
+    predictions = read_predictions(request.out)
+    tables = read_store(request.data)
+    card = make_scorecard(predictions, tables.races, tables.results)
+    untouched = None
+    if card.seasons[0] < ladder.FIRST_UNTOUCHED_SEASON <= card.seasons[-1]:
+        later = of_seasons(predictions, (ladder.FIRST_UNTOUCHED_SEASON, card.seasons[-1]))
+        untouched = make_scorecard(later, tables.races, tables.results)
+    write_backtest_results(page, BacktestResults(command, facts, card, untouched))
+    console.print(f"Results page -> {page}")
+
+
+def peak_memory(workers: int) -> str:
+    """Resident memory of this process and, at most, of its workers together."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    own, child = (
+        resource.getrusage(who).ru_maxrss * unit / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    together = own + (workers * child if workers > 1 else 0.0)
+    return f"at most {together:.1f} GB resident ({own:.1f} here, {child:.1f} the largest worker)"
 
 
 def _folders(request: Request, plan: Plan, config: Config, encoder: VisionEncoder) -> tuple[Path, Path]:

@@ -4,7 +4,7 @@ from f1_predict.tables.ingest import Ingested, ingest
 from f1_predict.tables.processed import Race, RaceDriver, extract_lap_speeds, load_processed_races, races_of
 from f1_predict.tables.quality import Check, QualityReport
 from f1_predict.tables.skipped import SkippedCounts, count_skipped, skipped_races, write_skipped_races
-from f1_predict.tables.store import INGESTED, SIMULATED, read_store, store_source, write_store
+from f1_predict.tables.store import INGESTED, SIMULATED, read_provenance, read_store, store_source, write_store
 
 __all__ = [
     "INGESTED",
@@ -20,6 +20,7 @@ __all__ = [
     "ingest",
     "load_processed_races",
     "races_of",
+    "read_provenance",
     "read_store",
     "skipped_races",
     "store_source",

@@ -68,3 +68,10 @@ def precedence_rows() -> list[tuple[str, str, str, str]]:
             else:
                 rows.append((table, column, sources, note))
     return rows
+
+
+def precedence_table() -> str:
+    """The rows as a Markdown table."""
+    lines = ["| table | column | first, then | note |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in precedence_rows()]
+    return "\n".join(lines)

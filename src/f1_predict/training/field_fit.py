@@ -118,8 +118,8 @@ def fit_field(
 ) -> TrainedField:
     """Fit `config.members` networks, each from its own seed; their forecasts are averaged.
 
-    AdamW with a warm-up and a cosine, on batches of fields of about the same size. An epoch sees all fields with
-    a picture and a share of the others, drawn anew. A share of the fields is shown with all its pictures masked, so
+    AdamW with a warm-up and a cosine, on batches of fields of about the same size. An epoch sees the fields marked
+    `always` and a share of the others, drawn anew. A share of the fields is shown with all its pictures masked, so
     that the network forecasts without them too, and a share of the cars is left out of their fields. What is kept
     is a running average of the weights, with validation rows as it was after the epoch with the lowest validation
     log-loss. The embeddings' mean and spread over `train` become part of the network.
@@ -189,6 +189,7 @@ class _Fit:
                 torch.from_numpy(seen.mean(axis=0, dtype=np.float64).astype(np.float32)),
                 torch.from_numpy(seen.std(axis=0, dtype=np.float64).astype(np.float32)),
             )
+        self._always = np.zeros(len(train.sizes), dtype=np.bool_) if train.always is None else train.always
         self._average = [parameter.detach().clone() for parameter in self._network.parameters()]
         self._step = 0
         self.best_epoch = 0
@@ -241,11 +242,10 @@ class _Fit:
         return total / cars
 
     def _draw(self) -> list[NDArray[np.int64]]:
-        """Batches of an epoch: fields with a picture, a share of the others, neighbours in size together."""
-        fields = np.arange(len(self._train.sizes))
-        others = fields[~self._train.has_picture]
+        """Batches of an epoch: the fields to be seen always, a share of the others, neighbours in size together."""
+        others = np.flatnonzero(~self._always)
         kept = self._random.permutation(others)[: math.ceil(len(others) * self._config.field_share)]
-        drawn = self._random.permutation(np.concatenate([fields[self._train.has_picture], kept]))
+        drawn = self._random.permutation(np.concatenate([np.flatnonzero(self._always), kept]))
         drawn = drawn[np.argsort(self._train.sizes[drawn], kind="stable")]
         size = self._config.batch_fields
         batches = [drawn[start : start + size] for start in range(0, len(drawn), size)]

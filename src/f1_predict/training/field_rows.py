@@ -30,6 +30,9 @@ class FieldRows:
         positions: int64 (n,), 1 = winner; in a fit each field's are 1..its size, for a forecast they are not looked at.
         classified: bool (n,).
         fields: int64 (g + 1,), rows fields[i]:fields[i + 1] are field i.
+        always: bool (g,), fields that every epoch of a fit sees, such as those at the cuts that are scored; None: none,
+            all fields are drawn alike. It must not follow from who has a picture: what a fit gains by seeing some cuts
+            more often would be taken for what it gains by their pictures.
 
     Raises:
         FeatureError: if `tabular` is no table or has a value that is not finite; names the row.
@@ -43,6 +46,7 @@ class FieldRows:
     positions: NDArray[np.int64]
     classified: NDArray[np.bool_]
     fields: NDArray[np.int64]
+    always: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.tabular.ndim != 2 or self.tabular.shape[1] == 0 or self.tabular.dtype != np.float32:
@@ -80,6 +84,8 @@ class FieldRows:
                 f"field {field} must have a row or more, got rows {offsets[field]} to {offsets[field + 1]}. "
                 "Leave out races without entries."
             )
+        if self.always is not None and self.always.shape != (len(empty),):
+            raise DataError(f"always must have shape ({len(empty)},), one value a field, got {self.always.shape}.")
 
     def _check_embeddings(self, rows: int) -> None:
         if self.embeddings is None:
