@@ -217,17 +217,14 @@ def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> M
 
 
 def _field_rows(table: CutTable, cuts: Integers, normaliser: FeatureNormaliser) -> FieldRows:
-    rows, starters = table.rows_of(cuts), table.starters_of(cuts)
-    offsets = np.concatenate([[0], np.cumsum(starters)]).astype(np.int64)
-    # Races to be forecast may have no result yet; any order stands in, which no forecast looks at.
-    places = np.arange(1, len(rows) + 1) - np.repeat(offsets[:-1], starters)
+    rows = table.rows_of(cuts)
     return FieldRows(
         tabular=normaliser.transform(_all_values(table, rows)),
         embeddings=table.embeddings_of(rows),
         has_image=table.has_image(rows),
-        positions=np.where(table.positions[rows] > 0, table.positions[rows], places),
+        positions=np.asarray(table.positions[rows]),
         classified=np.asarray(table.classified[rows]),
-        fields=offsets,
+        fields=np.concatenate([[0], np.cumsum(table.starters_of(cuts))]).astype(np.int64),
     )
 
 

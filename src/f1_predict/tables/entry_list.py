@@ -11,6 +11,7 @@ import io
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -45,7 +46,8 @@ def template(tables: Tables, race_id: str) -> str:
     filled = "Filled with what the store has of it."
     if known.is_empty():
         order = tables.races.sort("season", "round")
-        earlier = order.filter(pl.struct("season", "round") < pl.struct(pl.lit(race["season"]), pl.lit(race["round"])))
+        this_year = (pl.col("season") == race["season"]) & (pl.col("round") < race["round"])
+        earlier = order.filter((pl.col("season") < race["season"]) | this_year)
         with_entries = earlier.join(tables.entries, on="race_id", how="semi", maintain_order="left")
         filled = "Nobody is known yet."
         if with_entries.height:
@@ -163,7 +165,7 @@ def new_names(tables: Tables, listed: pl.DataFrame) -> list[str]:
     ]
 
 
-def _coming(tables: Tables, race_id: str) -> dict[str, object]:
+def _coming(tables: Tables, race_id: str) -> dict[str, Any]:
     """The calendar row of a race that has no result yet."""
     rows = tables.races.filter(race_id=race_id)
     if rows.is_empty():

@@ -93,10 +93,10 @@ def with_inferred(provenance: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     """
     silent = tables.races.join(provenance, on="race_id", how="anti").select("race_id")
     timed = pl.any_horizontal(pl.col(c).is_not_null() for c in ("compound", "tyre_life", "track_status"))
-    driven = pl.any_horizontal(pl.col(c).is_not_null() for c in ("fp1_s", "fp2_s", "fp3_s", "grid_penalty"))
-    course = pl.col("course_length_km").is_not_null()
+    known = tables.races.drop_nulls("course_length_km")
+    started = tables.entries.join(known, on="race_id", how="semi")
     told = [(name, ERGAST, getattr(tables, name)) for name in ("races", "entries", "results", "laps")]
-    told += [("races", F1DB, tables.races.filter(course)), ("entries", F1DB, tables.entries.filter(driven))]
+    told += [("races", F1DB, known), ("entries", F1DB, started)]
     told += [("laps", FASTF1, tables.laps.filter(timed)), ("weather", FASTF1, tables.weather)]
     parts = [provenance.select(*COLUMNS)]
     for table, source, rows in told:

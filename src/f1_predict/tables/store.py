@@ -97,9 +97,7 @@ def read_store(path: Path, seasons: Iterable[int] | None = None) -> Tables:
             the manifest and the schemas, or it has no race in one of the seasons.
     """
     path = Path(os.path.abspath(path))
-    _wait_for_swap(path)
-    manifest = _read_manifest(path)
-    tables = Tables(**{name: _read_table(path, name, manifest) for name in schemas.TABLE_NAMES})
+    tables = _read_tables(path)
     if seasons is None:
         return tables
     wanted = set(seasons)
@@ -116,6 +114,19 @@ def read_store(path: Path, seasons: Iterable[int] | None = None) -> Tables:
             races if name == "races" else frame.join(keys, on="race_id", how="semi", maintain_order="left")
         )
     )
+
+
+def _read_tables(path: Path) -> Tables:
+    """All tables of one and the same store; a store that is replaced meanwhile is read again from the start."""
+    _wait_for_swap(path)
+    manifest = _read_manifest(path)
+    try:
+        return Tables(**{name: _read_table(path, name, manifest) for name in schemas.TABLE_NAMES})
+    except StoreError:
+        _wait_for_swap(path)
+        if _read_manifest(path) == manifest:
+            raise
+    return _read_tables(path)
 
 
 def store_source(path: Path) -> str | None:

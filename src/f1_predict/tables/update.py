@@ -222,10 +222,11 @@ def _entry_list_first(fresh: pl.DataFrame, was: pl.DataFrame, results: pl.DataFr
 def _changes(old: Tables, new: Tables) -> list[Change]:
     """The races of `new` that are not as they were, and how."""
     known = set(old.races["race_id"])
-    before = {f.name: _by_race(getattr(old, f.name)) for f in fields(old)}
+    race_ids = new.races["race_id"].to_list()
+    before = {f.name: _by_race(_of(getattr(old, f.name), race_ids)) for f in fields(old)}
     after = {f.name: _by_race(getattr(new, f.name)) for f in fields(new)}
     changes = []
-    for race_id in new.races["race_id"]:
+    for race_id in race_ids:
         if race_id not in known:
             rows = ", ".join(
                 f"{after[n][race_id].height} {n}" for n in ("entries", "results", "laps") if race_id in after[n]
