@@ -195,13 +195,15 @@ class EvaluationConfig(_Stage):
     """Scoring.
 
     `fractions` are those of a comparison. In a backtest, models of all lap fractions learn from each race cut before
-    the start and at `training_cuts` fractions evenly between start and finish, and the design's networks stop after
-    `patience` epochs without a lower validation loss: ten seasons of them are to take minutes.
+    the start, at `training_cuts` fractions evenly between start and finish, and where it is scored. The design's
+    networks stop after `patience` epochs without a lower validation loss, and those for who is classified learn in
+    batches of `finish_batch_size`: ten seasons of them are to take minutes.
     """
 
     fractions: tuple[float, ...] = (0.0, 0.25, 0.5)
-    training_cuts: int = Field(19, ge=0, le=99)
+    training_cuts: int = Field(9, ge=0, le=99)
     patience: int = Field(4, ge=1)
+    finish_batch_size: int = Field(256, ge=1)
     bootstrap_draws: int = Field(2000, ge=1)
     seed: int = 0
 

@@ -178,7 +178,10 @@ def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool)
     heads: tuple[Head, ...] = ("position", "finish")
     for head in heads:
         settings = config.changed("fusion", {"head": head})
-        settings = settings.changed("training", {"patience": config.evaluation.patience})
+        training: dict[str, object] = {"patience": config.evaluation.patience}
+        if head == "finish":
+            training["batch_size"] = config.evaluation.finish_batch_size
+        settings = settings.changed("training", training)
         network = train_network(parts[0], parts[1], settings, use_pictures=use_pictures)
         outputs[head] = network.predict(parts[2], use_pictures=use_pictures)
     return Output(outputs["position"], outputs["finish"][:, 0])

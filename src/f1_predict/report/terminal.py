@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from f1_predict.evaluation.compare import Comparison
 from f1_predict.horizon import RaceInfo
 from f1_predict.report import summaries
+from f1_predict.report.plain import table as table
 from f1_predict.tables import QualityReport
 from f1_predict.training.fit import EpochReport
 from f1_predict.training.progress import Progress as Done
@@ -47,16 +48,6 @@ def progress_bar(console: Console, title: str) -> Iterator[ProgressCallback]:
             bar.update(tasks[done.what], completed=done.done, rate=f"{done.per_second:,.0f}/s")
 
         yield show
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A titled table; all but the first column are set to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows:
-        made.add_row(*(str(cell) for cell in row))
-    return made
 
 
 def forecast_table(race: RaceInfo, forecast: pl.DataFrame, constructors: dict[str, str]) -> Table:

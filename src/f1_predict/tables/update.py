@@ -93,7 +93,8 @@ def update_tables(
 
     kept = old_provenance.filter(~pl.col("race_id").is_in(gone))
     fresh = new_provenance.filter(pl.col("race_id").is_in(changed))
-    still = _still_from_old(old_provenance, new_provenance, changed, set(new.results["race_id"]))
+    same = [race_id for race_id in changed if race_id in set(_same_events(old, new))]
+    still = _still_from_old(old_provenance, new_provenance, same, set(new.results["race_id"]))
     return Updated(
         old.map(laid_over).sort(),
         in_order(pl.concat([kept, fresh, still]).select(*COLUMNS)),
@@ -152,9 +153,7 @@ def _still_from_old(old: pl.DataFrame, new: pl.DataFrame, changed: list[str], ru
 
 def _completed(old: Tables, before: Families, new: Tables, after: Families) -> Tables:
     """`new` with what only the old build's sources knew, for races that are the same event."""
-    places = dict(old.races.select("race_id", "circuit_id").iter_rows())
-    now_at = new.races.select("race_id", "circuit_id").iter_rows()
-    same = [race_id for race_id, place in now_at if places.get(race_id) == place]
+    same = _same_events(old, new)
     done: dict[str, pl.DataFrame] = {}
     for name in schemas.TABLE_NAMES:
         frame: pl.DataFrame = getattr(new, name)
@@ -172,6 +171,12 @@ def _completed(old: Tables, before: Families, new: Tables, after: Families) -> T
     speed = mean_speed(pl.col("course_length_km"), pl.col("lap_time_s"))
     done["laps"] = laps.with_columns(speed_kmh=speed).drop("course_length_km")
     return Tables(**done).sort()
+
+
+def _same_events(old: Tables, new: Tables) -> list[str]:
+    """Races of both at the same circuit: when a calendar changes, a round may become another event."""
+    both = new.races.join(old.races, on=["race_id", "circuit_id"], how="semi", maintain_order="left")
+    return both["race_id"].to_list()
 
 
 def _groups(
@@ -196,16 +201,19 @@ def _with_old(fresh: pl.DataFrame, was: pl.DataFrame, table: str, known: set[str
     columns = [c for c in fresh.columns if c not in keys and first_source(table, c, every) in lost]
     if not columns or was.is_empty() or fresh.is_empty():
         return fresh
-    if table == "laps" and "end_time_s" in columns and not _same_times(fresh, was):
-        columns.remove("end_time_s")  # the clock of other lap times is no clock of these
     before = was.select(*keys, *(pl.col(c).alias(f"_{c}") for c in columns))
+    if "end_time_s" in columns:
+        retimed = pl.col("race_id").is_in(_retimed(fresh, was))
+        before = before.with_columns(_end_time_s=pl.when(~retimed).then("_end_time_s"))
     joined = fresh.join(before, on=keys, how="left", maintain_order="left")
     return joined.with_columns(pl.coalesce(f"_{c}", c).alias(c) for c in columns).select(fresh.columns)
 
 
-def _same_times(fresh: pl.DataFrame, was: pl.DataFrame) -> bool:
+def _retimed(fresh: pl.DataFrame, was: pl.DataFrame) -> list[str]:
+    """Races with other lap times than before: the clock of those is no clock of these."""
     columns = ["race_id", "driver_id", "lap", "lap_time_s"]
-    return fresh.select(columns).sort(columns).equals(was.select(columns).sort(columns))
+    parts = [one.join(other, on=columns, how="anti") for one, other in ((fresh, was), (was, fresh))]
+    return pl.concat([part.select("race_id") for part in parts]).unique()["race_id"].to_list()
 
 
 def _entry_list_first(fresh: pl.DataFrame, was: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
