@@ -74,14 +74,35 @@ def read_fastf1(path: Path, seasons: tuple[int, int] | None = None) -> FastF1Dat
     wanted = sorted(y for y in found if seasons is None or seasons[0] <= y <= seasons[1])
     # A season without weather is no fault of its laps; the quality report names its races.
     skies = [y for y in wanted if (path / f"weather_{y}.parquet").exists()]
-    laps = [_laps(read_parquet(source, found[year], _LAPS)) for year in wanted]
-    weather = [_weather(read_parquet(source, f"weather_{y}.parquet", _WEATHER)) for y in skies]
+    return joined(
+        [read_laps(source, found[year]) for year in wanted],
+        [read_weather(source, f"weather_{y}.parquet") for y in skies],
+    )
+
+
+def joined(laps: list[pl.DataFrame], weather: list[pl.DataFrame]) -> FastF1Data:
+    """The frames of several files, which may be none, as one."""
     empty = {name: pl.Series(name, [], dtype=field.dtype) for name, field in {**_LAPS, **_WEATHER}.items()}
     blank = pl.DataFrame(empty).with_columns(pl.selectors.duration().cast(pl.Int64).cast(pl.Float64))
-    return FastF1Data(
-        laps=pl.concat(laps or [_laps(blank)]),
-        weather=pl.concat(weather or [_weather(blank)]),
-    )
+    return FastF1Data(laps=pl.concat([_laps(blank), *laps]), weather=pl.concat([_weather(blank), *weather]))
+
+
+def read_laps(source: Source, name: str) -> pl.DataFrame:
+    """The laps of one file, as in `FastF1Data`.
+
+    Raises:
+        SourceFileError: if a column is missing or of the wrong type, or the file cannot be decoded.
+    """
+    return _laps(read_parquet(source, name, _LAPS))
+
+
+def read_weather(source: Source, name: str) -> pl.DataFrame:
+    """The weather of one file, as in `FastF1Data`.
+
+    Raises:
+        SourceFileError: if a column is missing or of the wrong type, or the file cannot be decoded.
+    """
+    return _weather(read_parquet(source, name, _WEATHER))
 
 
 def _laps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,96 @@
+"""Keeps the published limits of a service, over all runs, and foresees how long they make us wait.
+
+Knows nothing of what is asked. The clock and the sleep are given, so that tests need not wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from f1_predict.errors import DownloadError
+from f1_predict.sources.raw import write_whole
+
+Limit = tuple[int, float]
+"""So many requests in so many seconds."""
+
+
+class RateLimiter:
+    """Lets requests through no faster than every one of some limits allows.
+
+    Args:
+        limits: (requests, seconds) each; none at all lets everything through.
+        history: file that remembers when requests were made, so that a second run keeps the limits with the first.
+        clock: seconds since the epoch.
+        sleep: waits so many seconds.
+
+    Raises:
+        DownloadError: if the history cannot be written.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        history: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.limits, self._history = tuple(limits), history
+        self._clock, self._sleep = clock, sleep
+        self._times: deque[float] = deque(maxlen=max((count for count, _ in limits), default=1))
+        if history is not None and limits:
+            self._times.extend(_read_times(history, clock()))
+            # What is older than the longest limit is forgotten, so that the file stays small.
+            write_whole(history, "".join(f"{moment:.3f}\n" for moment in self._times).encode())
+
+    def wait(self) -> None:
+        """Return when the next request may be made, and count it as made.
+
+        Raises:
+            DownloadError: if the history cannot be written.
+        """
+        if not self.limits:
+            return
+        while (left := self.seconds_for(1)) > 0.0:
+            self._sleep(left)
+        now = self._clock()
+        self._times.append(now)
+        if self._history is not None:
+            try:
+                with self._history.open("a", encoding="ascii") as file:
+                    file.write(f"{now:.3f}\n")
+            except OSError as error:
+                raise DownloadError(
+                    f"{self._history}: cannot be written ({error.strerror}), so that the limits could not be kept. "
+                    "Free the place, or choose another with --raw."
+                ) from error
+
+    def seconds_for(self, requests: int) -> float:
+        """How long from now the last of so many requests must wait; 0.0 for none."""
+        now, wait = self._clock(), 0.0
+        if requests < 1:
+            return wait
+        for count, window in self.limits:
+            rounds, place = divmod(requests - 1, count)
+            # Of the n-th request, the one `count` before it must be `window` old, and so on back to those made.
+            before = len(self._times) - count + place
+            free = self._times[before] + window - now if before >= 0 else 0.0
+            wait = max(wait, max(free, 0.0) + rounds * window)
+        return wait
+
+
+def _read_times(history: Path, now: float) -> list[float]:
+    """The moments in the file; a line cut short and a moment in the future (another clock) are left out."""
+    if not history.exists():
+        return []
+    times = []
+    for line in history.read_text(encoding="ascii", errors="replace").splitlines():
+        try:
+            moment = float(line)
+        except ValueError:
+            continue
+        if moment <= now:
+            times.append(moment)
+    return sorted(times)
