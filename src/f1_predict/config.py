@@ -162,7 +162,10 @@ class InRaceEnsembleConfig(EnsembleConfig):
 
 
 class FieldConfig(_Stage):
-    """The network over a whole field of cars, and its fit. Chosen on the seasons 2011-2012, trained on 1996-2010."""
+    """The network over a whole field of cars, and its fit.
+
+    Chosen on the seasons 2011-2012, trained on 1996-2010; `field_share` on 2013-2014.
+    """
 
     width: int = Field(64, ge=4)  # of a car's vector; divisible by `heads`
     heads: int = Field(4, ge=1)
@@ -177,7 +180,7 @@ class FieldConfig(_Stage):
     members: int = Field(3, ge=1)  # networks whose forecasts are averaged
     epochs: int = Field(12, ge=1)
     patience: int = Field(3, ge=1)  # epochs without a better validation log-loss
-    field_share: float = Field(0.25, gt=0.0, le=1.0)  # of the fields not marked to be seen always that an epoch sees
+    field_share: float = Field(0.2, gt=0.0, le=1.0)  # of the fields not marked to be seen always that an epoch sees
     batch_fields: int = Field(48, ge=1)
     learning_rate: float = Field(2e-3, gt=0.0)
     warm_up_share: float = Field(0.1, ge=0.0, lt=1.0)  # of all steps; then down a cosine

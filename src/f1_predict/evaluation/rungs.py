@@ -7,7 +7,7 @@ of files, of scores or of how the folds are worked off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +212,8 @@ def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> M
     train, validation, test = (
         _field_rows(table, cuts, normaliser) for cuts in (fold.train, fold.validation, fold.test)
     )
+    scored = np.concatenate([fold.at[fraction] for fraction in fold.scored])
+    train = replace(train, always=np.isin(fold.train, scored))  # of the other moments each epoch sees a part
     trained = fit_field(train, validation, config.field)
     return {
         "best": Output(*trained.predict(test)),

@@ -36,7 +36,7 @@ class Learner(Protocol):
 
 
 class Boosting:
-    """LightGBM, multiclass; `tune` finds the number of rounds by early stopping."""
+    """LightGBM, multiclass or, for two classes, binary; `tune` finds the number of rounds by early stopping."""
 
     def __init__(self, config: EnsembleConfig) -> None:
         self._config = config
@@ -44,9 +44,8 @@ class Boosting:
 
     def _params(self, classes: int) -> dict[str, object]:
         config = self._config
-        return {
-            "objective": "multiclass",
-            "num_class": classes,
+        kind: dict[str, object] = {"objective": "multiclass", "num_class": classes}
+        return (kind if classes > 2 else {"objective": "binary"}) | {
             "learning_rate": config.boosting_learning_rate,
             "num_leaves": config.boosting_leaves,
             "min_data_in_leaf": config.boosting_min_rows,
@@ -80,7 +79,8 @@ class Boosting:
 
     def predict(self, x: FloatArray) -> FloatArray:
         """See Learner."""
-        return np.asarray(self._booster.predict(x, num_iteration=self.rounds_), dtype=np.float64)
+        probs = np.asarray(self._booster.predict(x, num_iteration=self.rounds_), dtype=np.float64)
+        return probs if probs.ndim == 2 else np.column_stack([1.0 - probs, probs])
 
 
 class Filler:
