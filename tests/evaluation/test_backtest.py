@@ -12,7 +12,8 @@ import pytest
 from f1_predict.config import Config
 from f1_predict.errors import ConfigError, NotFoundError
 from f1_predict.evaluation import ladder
-from f1_predict.evaluation.backtest import Cuts, Plan, UnitDone, Workshop, fold_of, rows_digest, run_backtest
+from f1_predict.evaluation.backtest import UnitDone, Workshop, rows_digest, run_backtest
+from f1_predict.evaluation.folds import Cuts, Plan, fold_of
 from f1_predict.evaluation.predictions import PREDICTION_COLUMNS, validate_predictions
 from f1_predict.horizon import AfterLap, PreRace, RaceArchive
 from f1_predict.schemas import Tables
@@ -110,6 +111,10 @@ class TestPlan:
         made = bench(tables, tmp_path, ("grid",), (2102, 2102))
         with pytest.raises(ConfigError, match=r"season 2102 cannot be forecast: 1 season\(s\) with results before it"):
             made.run()
+
+    def test_running_order_alone_before_the_race(self, tables: Tables) -> None:
+        with pytest.raises(ConfigError, match=r"current_order forecasts during the race only"):
+            Plan.of(RaceArchive(tables), (2104, 2104), ["current_order"], (0.0,))
 
     def test_models_learn_from_evenly_spread_moments_and_the_scored_ones(self, tables: Tables) -> None:
         plan = Plan.of(RaceArchive(tables), (2104, 2104), [], (0.0, 0.1))
@@ -287,3 +292,20 @@ class TestOddRaces:
         assert set(before["fraction"]) == {0.0}
         assert set(before["model"]) == models - ladder.IN_RACE_ONLY
         assert before.filter(model="best").height == fields[coming]
+
+    @pytest.mark.parametrize("asked", [(0.0, 0.5), (0.0,)])
+    def test_a_season_of_which_nothing_is_run_yet(self, tables: Tables, tmp_path: Path, asked) -> None:
+        """Entry lists alone: forecast before the race by all that can, whatever moments are asked for."""
+        here = pl.col("race_id").str.starts_with("2104")
+        coming = Tables(
+            tables.races,
+            tables.entries,
+            *(getattr(tables, name).filter(~here) for name in ("results", "laps", "weather")),
+        )
+        models = [*ladder.COUNTED, "ensemble_pre"]
+        plan = Plan.of(RaceArchive(coming), (LAST, LAST), models, asked)
+        predictions = bench(coming, tmp_path, tuple(models)).run(fractions=asked, models=plan.models)
+        assert set(predictions["model"]) == {"uniform", "grid", "ensemble_pre"}
+        assert set(predictions["fraction"]) == {0.0}
+        starters = tables.entries.filter(here).height
+        assert predictions.height == 3 * starters

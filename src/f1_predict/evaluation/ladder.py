@@ -21,17 +21,23 @@ EXPERT_CANDIDATE, EXPERT_RIVAL = "best", "ensemble_inrace"
 PERSISTENCE = "current_order"
 """What skill during the race is measured against; before the race it is the order of the grid."""
 ABLATIONS: dict[str, str] = {
-    "best_without_pictures": "the network of `best`, with every picture masked when it forecasts",
+    "best_without_pictures": "the network of `best`, trained with pictures, every picture masked when it forecasts",
 }
 """No rungs: further rows that a backtest writes to tell what a part is worth."""
 TUNING = (
     "settings of the models were chosen on 2011-2012, fitted on 1996-2010: ensemble_inrace in 19 fits (9 of the whole, "
     "10 of single members), best in 17 and how often it sees which cuts in 4 more on 2013-2014; those of the pre-race "
-    "features on seasons to 2018"
+    "features and of ensemble_pre on seasons to 2018"
 )
 """What was tried, so that nobody need guess whether the strong rival got less care."""
 FIRST_UNTOUCHED_SEASON = 2019
-"""The settings of the features were chosen on seasons to 2018: from here on, no choice has seen a test season."""
+"""Settings of the pre-race features and of ensemble_pre were chosen on seasons to 2018: from here on, no setting has
+been chosen on a season that it is scored on."""
+LOOKS_AT_PICTURES = frozenset({DESIGN_CANDIDATE, EXPERT_CANDIDATE})
+"""Models whose forecasts say that a row had a picture; the others saw none."""
+COUNTED = frozenset({"uniform", "grid", PERSISTENCE})
+"""Models that count; the forecasts of all others, which learn, are balanced (probabilities.coherent), one as the
+other: every place goes to one driver, and whoever uses such a model would do the same."""
 IN_RACE_ONLY = frozenset({"current_order"})
 """Rungs that need a running order, and so do not forecast before the race."""
 

@@ -48,8 +48,8 @@ def write_predictions(path: Path, frame: pl.DataFrame) -> None:
     write_atomically(path, content.getvalue())
 
 
-def read_predictions(path: Path) -> pl.DataFrame:
-    """Read and check a predictions file.
+def read_predictions(path: Path, *, may_be_empty: bool = False) -> pl.DataFrame:
+    """Read and check a predictions file; one without rows is refused unless it `may_be_empty`.
 
     Raises:
         DataError: if there is no such file, it is no Parquet file, or as `validate_predictions`.
@@ -62,6 +62,8 @@ def read_predictions(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(io.BytesIO(content))
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # damaged pages panic
         raise DataError(f"{path}: is no Parquet file that can be read ({error}). {REMEDY_FILE}") from error
+    if may_be_empty and frame.is_empty() and frame.schema == pl.Schema(PREDICTION_COLUMNS):
+        return frame
     return validate_predictions(frame, str(path))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from f1_predict import features
 from f1_predict.config import Config, EnsembleConfig, Head
 from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, UniformBaseline
+from f1_predict.evaluation.folds import Fold
 from f1_predict.horizon import RaceArchive, Snapshot, parse_horizon
 from f1_predict.models.ensemble import EnsemblePredictor
 from f1_predict.models.normaliser import FeatureNormaliser
@@ -25,32 +26,6 @@ from f1_predict.training.rows import LabelledRows
 from f1_predict.training.train import EncodedDataset, train_network
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One season to forecast and what may be learnt from: everything before it.
-
-    Attributes:
-        season: the test season.
-        train: numbers of the cuts to learn from, at all fractions of all races of earlier seasons.
-        validation: the same, of the latest earlier season(s): what chooses when to stop.
-        test: numbers of the cuts to forecast.
-        at: fraction of the race -> numbers of the cuts at it, of all seasons; two fractions may share a cut.
-        scored: the fractions that are forecast.
-    """
-
-    season: int
-    train: Integers
-    validation: Integers
-    test: Integers
-    at: Mapping[float, Integers]
-    scored: tuple[float, ...]
-
-    @property
-    def learned(self) -> Integers:
-        """Training and validation cuts."""
-        return np.concatenate([self.train, self.validation])
 
 
 @dataclass(frozen=True)
@@ -83,16 +58,16 @@ def grid(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> M
 
 
 def current_order(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
-    """Rung 3; the rows before the race hold the forecast of the grid, and are not written."""
+    """Rung 3; the rows before the race hold the forecast of the grid, and are not written.
+
+    A race stopped early has one cut at several fractions; it is taken for the first of them, since nobody knew more.
+    """
     races = _races(table, fold.learned)
-    with_laps = [race_id for race_id in races if archive.laps_completed(race_id) > 0]
-    models: dict[float, CurrentOrderBaseline] = {
-        fraction: CurrentOrderBaseline().fit(archive, with_laps, fraction)
-        for fraction in fold.scored
-        if fraction > 0.0 and with_laps
+    models = {
+        fraction: CurrentOrderBaseline().fit(archive, races, fraction) for fraction in fold.scored if fraction > 0.0
     }
     before = GridBaseline().fit(archive, races)
-    fraction_of = {int(cut): fraction for fraction in models for cut in fold.at[fraction]}
+    fraction_of = {int(cut): fraction for fraction in sorted(models, reverse=True) for cut in fold.at[fraction]}
     return {
         "current_order": _counted(
             archive, table, fold, lambda cut: models[fraction_of[cut]] if cut in fraction_of else before
@@ -120,13 +95,16 @@ def ensemble_pre(archive: RaceArchive, table: CutTable, fold: Fold, config: Conf
     race_of = table.cuts["race_id"].to_list()
     start = {race_of[cut]: cut for cut in fold.at[0.0].tolist()}
     before = np.array([start[race_of[cut]] for cut in fold.test.tolist()], dtype=np.int64)
-    train, validation = _only(fold.train, fold.at[0.0]), _only(fold.validation, fold.at[0.0])
-    return {"ensemble_pre": _ensemble(table, train, validation, before, config.ensemble, _pre_race_values)}
+    learn = (_only(fold.train, fold.at[0.0]), _only(fold.validation, fold.at[0.0]))
+    return {"ensemble_pre": _ensemble(table, learn, learn, before, config.ensemble, _pre_race_values)}
 
 
 def ensemble_inrace(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
-    """Rung 7: learns from all cuts."""
-    output = _ensemble(table, fold.train, fold.validation, fold.test, config.inrace_ensemble, _all_values)
+    """Rung 7: learns positions from all cuts, and who is classified from the scored ones."""
+    scored = np.concatenate([fold.at[fraction] for fraction in fold.scored])
+    finish = (_only(fold.train, scored), _only(fold.validation, scored))
+    learn = (fold.train, fold.validation)
+    output = _ensemble(table, learn, finish, fold.test, config.inrace_ensemble, _all_values)
     return {"ensemble_inrace": output}
 
 
@@ -140,24 +118,25 @@ def _all_values(table: CutTable, rows: Integers) -> Floats:
 
 def _ensemble(
     table: CutTable,
-    train: Integers,
-    validation: Integers,
+    learn_position: tuple[Integers, Integers],
+    learn_finish: tuple[Integers, Integers],
     test: Integers,
     config: EnsembleConfig,
     values: Callable[[CutTable, Integers], Floats],
 ) -> Output:
-    classes = int(max(table.starters_of(train).max(), table.starters_of(validation).max()))
-    rows, held_out, asked = table.rows_of(train), table.rows_of(validation), table.rows_of(test)
-    x, x_val, x_test = values(table, rows), values(table, held_out), values(table, asked)
-    heads: dict[Head, tuple[int, Integers]] = {
-        "position": (classes, table.positions - 1),
-        "finish": (2, table.classified.astype(np.int64)),
-    }
-    found = {
-        head: EnsemblePredictor(size, head, config).fit(x, labels[rows], x_val, labels[held_out]).predict_proba(x_test)
-        for head, (size, labels) in heads.items()
-    }
-    return Output(found["position"], found["finish"][:, 1])
+    """Fit both heads on their training and validation cuts, and forecast the test cuts."""
+    asked = values(table, table.rows_of(test))
+
+    def forecast(head: Head, classes: int, labels: Integers, learn: tuple[Integers, Integers]) -> Floats:
+        rows, held_out = (table.rows_of(cuts) for cuts in learn)
+        model = EnsemblePredictor(classes, head, config)
+        model.fit(values(table, rows), labels[rows], values(table, held_out), labels[held_out])
+        return model.predict_proba(asked)
+
+    classes = int(table.starters_of(np.concatenate(learn_position)).max())
+    position = forecast("position", classes, table.positions - 1, learn_position)
+    finish = forecast("finish", 2, table.classified.astype(np.int64), learn_finish)
+    return Output(position, finish[:, 1])
 
 
 def network_table(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
@@ -173,7 +152,8 @@ def network_fusion(archive: RaceArchive, table: CutTable, fold: Fold, config: Co
 def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool) -> Output:
     """The design's network, one fit for all scored fractions; a second one forecasts who is classified."""
     scored = np.unique(np.concatenate([fold.at[fraction] for fraction in fold.scored]))
-    parts = [_encoded(table, cuts) for cuts in (_only(fold.train, scored), _only(fold.validation, scored), fold.test)]
+    parts = [_encoded(table, cuts) for cuts in (_only(fold.train, scored), _only(fold.validation, scored))]
+    test = _encoded(table, fold.test, labelled=False)
     outputs = {}
     heads: tuple[Head, ...] = ("position", "finish")
     for head in heads:
@@ -183,37 +163,44 @@ def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool)
             training["batch_size"] = config.evaluation.finish_batch_size
         settings = settings.changed("training", training)
         network = train_network(parts[0], parts[1], settings, use_pictures=use_pictures)
-        outputs[head] = network.predict(parts[2], use_pictures=use_pictures)
+        outputs[head] = network.predict(test, use_pictures=use_pictures)
     return Output(outputs["position"], outputs["finish"][:, 0])
 
 
-def _encoded(table: CutTable, cuts: Integers) -> EncodedDataset:
+def _encoded(table: CutTable, cuts: Integers, *, labelled: bool = True) -> EncodedDataset:
+    """Rows to learn from, or to forecast: those all have the label 1, since the network's rows must have one."""
     rows = table.rows_of(cuts)
     starters = table.starters_of(cuts)
     race_ids = np.repeat(table.cuts["race_id"].to_numpy()[cuts], starters).tolist()
-    labelled = LabelledRows(
+    found = LabelledRows(
         cache_file=Path("backtest"),
         feature_names=features.FEATURE_NAMES,
         race_ids=race_ids,
         driver_ids=[f"row {row}" for row in rows.tolist()],
         horizons=np.repeat(table.cuts["horizon"].to_numpy()[cuts], starters).tolist(),
-        positions=np.maximum(table.positions[rows], 1),  # those to be forecast may have none yet
-        has_finished=np.asarray(table.classified[rows]),
+        positions=np.where(labelled, table.positions[rows], 1),
+        has_finished=np.where(labelled, table.classified[rows], False),
         n_starters=np.repeat(starters, starters),
         tabular_raw=table.table[rows],
     )
-    return EncodedDataset(labelled, table.embeddings_of(rows), table.has_image(rows))
+    return EncodedDataset(found, table.embeddings_of(rows), table.has_image(rows))
 
 
 def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
-    """Rung 8, and the same network with the pictures masked when it forecasts."""
+    """Rung 8, and the same network with the pictures masked when it forecasts.
+
+    The latest season alone chooses the epoch: the ensembles learn from all earlier seasons in the end, and this network
+    is to miss no more of them than it must.
+    """
+    seasons = table.cuts["season"].to_numpy()
+    latest = seasons[fold.learned] == seasons[fold.learned].max()
+    learned, held_out = fold.learned[~latest], fold.learned[latest]
     names = (*features.FEATURE_NAMES, *features.IN_RACE_NAMES)
-    normaliser = FeatureNormaliser.fit(_all_values(table, table.rows_of(fold.train)), names)
-    train, validation, test = (
-        _field_rows(table, cuts, normaliser) for cuts in (fold.train, fold.validation, fold.test)
-    )
+    normaliser = FeatureNormaliser.fit(_all_values(table, table.rows_of(learned)), names)
+    train, validation = (_field_rows(table, cuts, normaliser) for cuts in (learned, held_out))
+    test = _field_rows(table, fold.test, normaliser, labelled=False)
     scored = np.concatenate([fold.at[fraction] for fraction in fold.scored])
-    train = replace(train, always=np.isin(fold.train, scored))  # of the other moments each epoch sees a part
+    train = replace(train, always=np.isin(learned, scored))  # of the other moments each epoch sees a part
     trained = fit_field(train, validation, config.field)
     return {
         "best": Output(*trained.predict(test)),
@@ -221,14 +208,15 @@ def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> M
     }
 
 
-def _field_rows(table: CutTable, cuts: Integers, normaliser: FeatureNormaliser) -> FieldRows:
+def _field_rows(table: CutTable, cuts: Integers, normaliser: FeatureNormaliser, *, labelled: bool = True) -> FieldRows:
+    """Rows to learn from, or to forecast: those have no labels (zeros)."""
     rows = table.rows_of(cuts)
     return FieldRows(
         tabular=normaliser.transform(_all_values(table, rows)),
         embeddings=table.embeddings_of(rows),
         has_image=table.has_image(rows),
-        positions=np.asarray(table.positions[rows]),
-        classified=np.asarray(table.classified[rows]),
+        positions=np.where(labelled, table.positions[rows], 0),
+        classified=np.where(labelled, table.classified[rows], False),
         fields=np.concatenate([[0], np.cumsum(table.starters_of(cuts))]).astype(np.int64),
     )
 

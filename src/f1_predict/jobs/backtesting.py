@@ -15,7 +15,8 @@ from rich.console import Console
 
 from f1_predict.config import Config
 from f1_predict.evaluation import ladder
-from f1_predict.evaluation.backtest import Cuts, Plan, UnitDone, Workshop, rows_digest, run_backtest
+from f1_predict.evaluation.backtest import UnitDone, Workshop, rows_digest, run_backtest
+from f1_predict.evaluation.folds import Cuts, Plan
 from f1_predict.evaluation.predictions import read_predictions, write_predictions
 from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.horizon import RaceArchive
@@ -77,7 +78,7 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
     def show(done: UnitDone) -> None:
         if done.seconds == 0.0:
             kept.append(done)
-        console.print(unit_line(done, start))
+        console.print(unit_line(done, start + prepared))
 
     predictions = run_backtest(workshop, cuts, plan, config, request.workers, show)
     write_predictions(request.out, predictions)
@@ -151,10 +152,9 @@ def _make_rows(
 
 
 def unit_line(done: UnitDone, start: float) -> str:
-    """One line about a finished season x model pair."""
+    """One line about a finished season x model pair, with the time left."""
+    which = f"{done.done:>3} of {done.total}  {done.unit.season} {done.unit.model}"
     if done.seconds == 0.0:
-        return f"{done.done:>3} of {done.total}  {done.unit.season} {done.unit.model}: was there already"
-    return (
-        f"{done.done:>3} of {done.total}  {done.unit.season} {done.unit.model}: {done.seconds:.0f} s "
-        f"({(time.perf_counter() - start) / 60:.1f} min in all)"
-    )
+        return f"{which}: was there already"
+    minutes = (time.perf_counter() - start) / 60
+    return f"{which}: {done.seconds:.0f} s ({minutes:.1f} min of fits, {minutes / done.share - minutes:.1f} left)"
