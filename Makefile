@@ -45,7 +45,7 @@ results: $(STAMP)
 	$(BIN)/f1-predict backtest --test-seasons 2015-2024 --data $(REAL)/data/processed \
 	  --embeddings $(REAL)/data/multimodal/embeddings --out $(REAL)/predictions.parquet --results docs/results.md
 	$(BIN)/f1-predict report $(REAL)/predictions.parquet --data $(REAL)/data/processed \
-	  --facts $(REAL)/predictions.facts.json --out $(REAL)/report.html
+	  --out $(REAL)/report.html
 
 # docs/comparison.md: the design's comparison on one split; about half an hour.
 comparison: $(STAMP)

@@ -161,11 +161,12 @@ class TestForecasts:
         assert both["p0"].to_list() == both["p5"].to_list()
         assert both["p0"].n_unique() > 3
 
-    def test_the_best_model_is_coherent(self, whole) -> None:
+    @pytest.mark.parametrize("model", LEARNT)
+    def test_learnt_models_are_coherent(self, whole, model: str) -> None:
         _, predictions = whole
-        for race in predictions.filter(model="best").partition_by("race_id", "fraction"):
+        for race in predictions.filter(model=model).partition_by("race_id", "fraction"):
             matrix = np.array(race["position_probs"].to_list())
-            assert np.abs(matrix.sum(axis=0) - 1.0).max() < 1e-5
+            assert np.abs(matrix.sum(axis=0) - 1.0).max() < 1e-7
 
     def test_masking_the_pictures_changes_what_the_best_model_says(self, whole) -> None:
         _, predictions = whole
@@ -184,17 +185,21 @@ class TestForecasts:
         archive = RaceArchive(tables)
         snapshot = archive.snapshot(race_id, archive.horizon_at(race_id, 0.5))
         changed = bench(tamper(tables, snapshot, 3), tmp_path, (model,)).run()
-        mine = [rows.filter(race_id=race_id, model=model) for rows in (predictions, changed)]
+        here, there = pl.col("race_id") == race_id, pl.col("race_id") == "2104_race_3"
+        mine = [rows.filter(here & (pl.col("model") == model)) for rows in (predictions, changed)]
         assert mine[0].height == mine[1].height > 0
         assert mine[0].equals(mine[1])
+        later = [rows.filter(there & (pl.col("model") == model)) for rows in (predictions, changed)]
+        assert later[0].height == later[1].height > 0
+        assert not later[0].equals(later[1]), "the alteration must show where it may"
 
 
 class TestWork:
     def test_two_processes_give_the_same_bits(self, whole, tables: Tables, tmp_path: Path) -> None:
         _, predictions = whole
-        models = ("grid", "ensemble_pre", "network_table")
+        models = ("grid", "ensemble_pre", "network_table", "ensemble_inrace", "best")
         parallel = bench(tables, tmp_path, models).run(workers=2)
-        assert parallel.equals(predictions.filter(pl.col("model").is_in(models)))
+        assert parallel.equals(predictions.filter(pl.col("model").is_in([*models, *ladder.ABLATIONS])))
 
     def test_goes_on_where_it_was_interrupted(self, tables: Tables, tmp_path: Path) -> None:
         made = bench(tables, tmp_path, ("grid", "uniform", "current_order"), (2103, 2104))

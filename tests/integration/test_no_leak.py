@@ -1,7 +1,8 @@
 """The guard: nothing after the cut can move a forecast, or anything that it is made of.
 
 For 240 random (race, lap) pairs, simulated and real, laps and weather after the cut, the result of the race and all
-later races are altered; snapshot, picture bytes, features and forecast must be bit-identical.
+later races are altered; snapshot, picture bytes, features (of the race so far as well) and forecast must be
+bit-identical.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def assert_same(before: Snapshot, after: Snapshot, caster: Forecaster) -> None:
     assert first.images.tobytes() == second.images.tobytes()
     assert first.present.tolist() == second.present.tolist()
     assert_frame_equal(features.build(before), features.build(after), check_exact=True)
+    assert_frame_equal(features.in_race(before), features.in_race(after), check_exact=True)
     assert_frame_equal(caster.predict(before), caster.predict(after), check_exact=True)
 
 

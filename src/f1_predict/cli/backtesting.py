@@ -47,5 +47,7 @@ def backtest(
     facts = backtesting.backtest(console, request, chosen)
     scoring.score_predictions(console, [out], data)
     if results is not None:
-        command = f"f1-predict backtest --test-seasons {test_seasons} --fractions {fractions} --results FILE"
+        given = {"models": models, "weights": weights, "config": config}
+        options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+        command = f"f1-predict backtest --test-seasons {test_seasons} --fractions {fractions}{options} --results FILE"
         backtesting.write_results(console, request, facts, command, results)

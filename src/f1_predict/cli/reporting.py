@@ -23,7 +23,10 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     facts: Annotated[
-        Path | None, typer.Option(help="JSON object of texts to show: weights and settings that made the predictions.")
+        Path | None,
+        typer.Option(
+            help="JSON object of texts to show: how the predictions were made. A backtest leaves one beside them."
+        ),
     ] = None,
     verbose: Verbose = False,
 ) -> None:

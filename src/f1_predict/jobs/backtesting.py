@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import shutil
@@ -21,6 +22,7 @@ from f1_predict.evaluation.predictions import read_predictions, write_prediction
 from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.learning import make_encoder
+from f1_predict.jobs.reporting import FILE_DIGEST
 from f1_predict.jobs.scoring import of_seasons
 from f1_predict.jobs.stores import open_archive
 from f1_predict.models.vision_encoder import VisionEncoder
@@ -94,11 +96,24 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
         "cuts a race to learn from": ", ".join(
             f"{fraction:g}" for fraction in plan.learning_fractions(config.evaluation.training_cuts)
         ),
-        "settings": f"{config.evaluation!r}; {config.inrace_ensemble!r}; {config.field!r}; {config.ensemble!r}",
+        "settings": "; ".join(
+            f"{stage}: {getattr(config, stage)!r}"
+            for stage in (
+                "evaluation",
+                "inrace_ensemble",
+                "field",
+                "ensemble",
+                "fusion",
+                "training",
+                "picture",
+                "features",
+            )
+        ),
         "tuning": ladder.TUNING,
         "time": f"{took / 60:.1f} min on {request.workers} processes, {prepared / 60:.1f} of them until the first fit"
         + (f"; {len(kept)} of {len(plan.seasons) * len(plan.models)} pairs were there already" if kept else ""),
         "peak memory": peak_memory(request.workers),
+        FILE_DIGEST: hashlib.sha256(request.out.read_bytes()).hexdigest(),
     }
     write_atomically(request.facts, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     return facts

@@ -21,6 +21,8 @@ from f1_predict.report.page_data import PageData, page_data, rival_of
 from f1_predict.report.page_pictures import examples
 from f1_predict.tables import store_source
 
+FILE_DIGEST = "predictions sha256"
+"""Name of the fact that says which predictions the facts are about."""
 DRAWS, SEED = 2000, 0
 """Of the bootstrap behind every interval of the page."""
 
@@ -46,7 +48,8 @@ def write_report(
         race_id: the race that the heat map opens with; default the last one.
         against: what the page's model is held against; default see `rival_of`.
         title: of the page; default names the seasons.
-        facts: weights and settings that the predictions were made with, by name; shown after those known here.
+        facts: weights and settings that the predictions were made with, by name; shown after those known here. If not
+            given, what a backtest left beside its predictions.
 
     Raises:
         DataError: if a file cannot be used.
@@ -56,7 +59,8 @@ def write_report(
     """
     predictions = read_all(files)
     archive = open_archive(data)
-    known = facts_of(files, predictions, data, archive) | dict(facts or {})
+    told = told_beside(console, files) if facts is None else facts
+    known = facts_of(files, predictions, data, archive) | dict(told)
     page = summarised(predictions, archive, known, race_id=race_id, against=against, title=title)
     shown = examples(page, predictions, archive)
     size = write_html(out, page, shown)
@@ -97,6 +101,21 @@ def facts_of(files: Sequence[Path], predictions: pl.DataFrame, data: Path, archi
         ),
         "intervals": f"{DRAWS:,} draws of whole races, seed {SEED}",
     }
+
+
+def told_beside(console: Console, files: Sequence[Path]) -> dict[str, str]:
+    """What the files beside predictions tell of how they were made; those about another state of them are left out."""
+    told: dict[str, str] = {}
+    for file in files:
+        beside = file.with_name(f"{file.stem}.facts.json")
+        if not beside.is_file():
+            continue
+        read = read_facts(beside)
+        if read.pop(FILE_DIGEST, "") == hashlib.sha256(file.read_bytes()).hexdigest():
+            told |= read if len(files) == 1 else {f"{file.name}: {name}": value for name, value in read.items()}
+        else:
+            console.print(f"Note: {beside} is about other predictions than {file} now holds, and is not shown.")
+    return told
 
 
 def read_facts(path: Path) -> dict[str, str]:

@@ -78,7 +78,7 @@ def of_seasons(predictions: pl.DataFrame, seasons: Seasons) -> pl.DataFrame:
     """
     if seasons is None:
         return predictions
-    season = pl.col("race_id").str.split("_").list.first().cast(pl.Int32)
+    season = pl.col("race_id").str.extract(r"^(\d{4})_").cast(pl.Int32)
     kept = predictions.filter(season.is_between(*seasons))
     if kept.is_empty():
         raise DataError(f"no forecast is of {seasons[0]}-{seasons[1]}. Choose seasons that were forecast.")
