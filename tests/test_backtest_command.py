@@ -55,9 +55,11 @@ def test_a_second_run_fits_nothing(
 ) -> None:
     monkeypatch.chdir(folder)
     before = (folder / "predictions.parquet").read_bytes()
+    took = json.loads((folder / "predictions.facts.json").read_text())["time"]
     assert main([*BACKTEST.split(), "--config", "tiny.toml"]) == 0
     assert capsys.readouterr().out.count("was there already") == 3
     assert (folder / "predictions.parquet").read_bytes() == before
+    assert json.loads((folder / "predictions.facts.json").read_text())["time"] == took
 
 
 def test_the_report_shows_what_the_backtest_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from f1_predict.evaluation.predictions import read_predictions, write_prediction
 from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.learning import make_encoder
-from f1_predict.jobs.reporting import FILE_DIGEST
+from f1_predict.jobs.reporting import FILE_DIGEST, read_facts
 from f1_predict.jobs.scoring import of_seasons
 from f1_predict.jobs.stores import open_archive
 from f1_predict.models.vision_encoder import VisionEncoder
@@ -113,10 +113,19 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
         "time": f"{took / 60:.1f} min on {request.workers} processes, {prepared / 60:.1f} of them until the first fit"
         + (f"; {len(kept)} of {len(plan.seasons) * len(plan.models)} pairs were there already" if kept else ""),
         "peak memory": peak_memory(request.workers),
+        **_of_the_fits(request, len(kept) == len(plan.seasons) * len(plan.models)),
         FILE_DIGEST: hashlib.sha256(request.out.read_bytes()).hexdigest(),
     }
     write_atomically(request.facts, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     return facts
+
+
+def _of_the_fits(request: Request, nothing_fitted: bool) -> dict[str, str]:
+    """Time and memory of the run that fitted everything, where this one only read what that left."""
+    if not (nothing_fitted and request.facts.is_file()):
+        return {}
+    told = read_facts(request.facts)
+    return {name: told[name] for name in ("time", "peak memory") if name in told}
 
 
 def write_results(console: Console, request: Request, facts: Mapping[str, str], command: str, page: Path) -> None:

@@ -123,6 +123,7 @@ def expert_table(card: Scorecard) -> TableData | None:
 def verdicts(card: Scorecard) -> list[str]:
     """The two comparisons in sentences; says so where the file does not have the models."""
     pairs = [*((DESIGN_CANDIDATE, rival) for rival in DESIGN_RIVALS), (EXPERT_CANDIDATE, EXPERT_RIVAL)]
+    pairs += [(EXPERT_CANDIDATE, ablation) for ablation in ABLATIONS if ablation in card.models]
     if not {DESIGN_CANDIDATE, EXPERT_CANDIDATE} & set(card.models):
         return [f"Neither {DESIGN_CANDIDATE} nor {EXPERT_CANDIDATE} is among the models: the ladder is not compared."]
     lines = []
