@@ -64,7 +64,7 @@ def render(page: PageData, shown: Examples | None) -> str:
         losses=page_text.losses(page),
         criteria=[]
         if design is None
-        else [line for line in verdicts(page.card) if line.startswith(ladder.DESIGN_CANDIDATE)],
+        else [line for line in verdicts(page.card) if not line.startswith(f"{page.main} against {page.rival}")],
         tables=[made for made in (design, expert_table(page.card)) if made is not None],
         rungs=ladder.RUNGS | ladder.ABLATIONS,
         names=charts.NAMES,
