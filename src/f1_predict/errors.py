@@ -12,6 +12,7 @@ and exit code 1.
     │   ├── SourceFileError    a foreign file: names file, row, column and remedy
     │   ├── SchemaError        a canonical table that breaks its schema
     │   ├── StoreError         the processed store is missing, incomplete or in use
+    │   ├── DiskError          answers of a data service that cannot be written to the disk, or read from it
     │   └── DownloadError      a data service that cannot be reached, or whose answers cannot be used
     ├── NotFoundError          a race, driver or file that is not there; names the closest
     ├── HorizonError           a cut that the race does not reach
@@ -70,6 +71,10 @@ class SchemaError(DataError):
 
 class StoreError(DataError):
     """The processed store is missing, incomplete or in use."""
+
+
+class DiskError(DataError):
+    """Answers of a data service that cannot be written to the disk, or read from it; what was there stays."""
 
 
 class DownloadError(DataError):

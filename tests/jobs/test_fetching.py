@@ -13,11 +13,17 @@ import polars as pl
 import pytest
 
 from f1_predict.cli import main
-from f1_predict.errors import ConfigError, DownloadError, StoreError
+from f1_predict.errors import ConfigError, DiskError, DownloadError, StoreError
+from f1_predict.jobs import fetching
 from f1_predict.jobs.fetching import Request, fetch_races, parse_sources
+from f1_predict.jobs.stores import ingest_races
 from f1_predict.schemas import Tables
+from f1_predict.sources.f1db_release import stored_release
+from f1_predict.sources.jolpica_frames import read_jolpica
 from f1_predict.sources.locking import exclusive
+from f1_predict.sources.raw import RawCache
 from f1_predict.tables import SIMULATED, ingest, write_store
+from f1_predict.tables.status import coverage, gaps
 from f1_predict.tables.store import read_provenance
 from tests.small_tables import random_tables
 from tests.sources.fake_services import FakeServices, Fault, serving, zip_of
@@ -262,6 +268,29 @@ def test_a_truncated_archive_is_asked_for_again(bench: Bench, fault: Fault) -> N
     assert sum("/download/v2024.1.0/" in path for path in bench.services.asked) == 2
 
 
+def test_a_kill_between_archive_and_note_leaves_the_old_release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.fetch(2020)
+    cache, write = RawCache(bench.raw, bench.clock.utc), RawCache.write
+    races = foreign.F1DB["f1db-races.csv"] + "\n"
+    bench.services.archive = zip_of(foreign.f1db(bench.folder / "next", f1db_races=races))
+    bench.services.release = "v2024.2.0"
+
+    def killed(self: RawCache, payload: object, *parts: str) -> object:
+        if parts[-1] == "release":
+            raise KeyboardInterrupt
+        return write(self, payload, *parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RawCache, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.update()
+    kept = stored_release(cache)
+    assert kept is not None
+    assert kept.version == "v2024.1.0"
+    bench.update()
+    assert sorted(file.suffix for file in (bench.raw / "f1db").iterdir()) == [".json", ".zip"]
+
+
 def test_an_archive_of_another_layout_is_named(bench: Bench, tmp_path: Path) -> None:
     other = foreign.f1db(tmp_path / "other", f1db_races=foreign.F1DB["f1db-races.csv"].replace("courseLength", "km"))
     bench.services.archive = zip_of(other)
@@ -338,7 +367,9 @@ def test_seasons_and_sources_that_cannot_be(bench: Bench) -> None:
         bench.update()
     with pytest.raises(DownloadError, match=r"there is no calendar of 2020\. It comes from Jolpica: 'f1-predict fetch"):
         bench.fetch(2020, sources=("f1db",))
-    with pytest.raises(DownloadError, match=r"there is no calendar of 2019\. .*If Jolpica has none, leave that season"):
+    with pytest.raises(
+        DownloadError, match=r"2019/races/: the answer is empty, and there must be something of a season that is over"
+    ):
         bench.fetch(2019, sources=("jolpica",))
 
 
@@ -361,6 +392,100 @@ def test_telemetry_is_asked_for_on_request(bench: Bench) -> None:
     assert bench.fastf1.sessions[2020, 1].loaded["telemetry"] is True
 
 
+def test_a_coming_race_at_a_new_circuit_stays_when_f1db_cannot_be_read(bench: Bench) -> None:
+    new = {"raceId": "12", "year": "2020", "round": "3", "circuitId": "3", "name": "New Grand Prix"}
+    bench.services.calendar["2020"].append(new | {"date": "2020-09-01", "url": "x"})
+    races = foreign.F1DB["f1db-races.csv"] + "3,2020,3,2020-09-01,new,STREET,CLOCKWISE,3.0,9,,78\n"
+    bench.services.archive = zip_of(foreign.f1db(bench.folder / "next", f1db_races=races))
+    bench.fetch(2020)
+    assert bench.tables().races["scheduled_laps"].to_list() == [6, 3, 78]
+    for file in (bench.raw / "f1db").glob("*.zip"):
+        file.unlink()
+    bench.services.archive = None
+    assert bench.update().changes == []
+    assert bench.tables().races.height == 3
+
+
+def test_changes_are_told_at_once_and_an_error_after_them_is_the_one_that_counts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the report: no space")
+
+    monkeypatch.setattr(fetching, "write_atomically", full)
+    bench.services.faults = [None] * 8 + [Fault(500)] * bench.attempts
+    with pytest.raises(DownloadError, match=r"2020/1/laps/: it answers 500") as caught:
+        bench.fetch(1955, 2020)
+    assert caught.value.__notes__ == ["The report of the fetch could not be written either: the report: no space"]
+    assert "1955_race_1 added: Old Grand Prix" in bench.said.getvalue()
+    log = (bench.out.parent / "processed_changes.log").read_text().splitlines()
+    assert log == ["2020-06-01 00:00:00 UTC 1955_race_1 added: Old Grand Prix, 3 entries, 3 results"]
+
+
+def test_the_list_of_races_without_laps_is_brought_up_to_date_whenever_it_differs(bench: Bench) -> None:
+    bench.fetch(2020)
+    file = bench.out.parent / "multimodal/skipped_races.json"
+    good = file.read_bytes()
+    file.write_text("{}")  # as a kill between the store and the list leaves an older one
+    assert bench.fetch(2020).changes == []
+    assert file.read_bytes() == good
+
+
+def test_a_full_disk_under_a_session_ends_the_fetch(bench: Bench) -> None:
+    bench.fastf1.failures[2020, 1] = OSError(28, "No space left on device")
+    with pytest.raises(DiskError, match=r"2020_race_1: FastF1 cannot write to its cache .*No space left on device"):
+        bench.fetch(2020)
+
+
+def test_times_of_races_are_their_own(bench: Bench) -> None:
+    """A result that comes later moves the time of no other race of its season."""
+    results = bench.services.rows["results"].pop("11")
+    bench.clock.set(datetime(2020, 3, 2, tzinfo=UTC))
+    bench.fetch(2020, sources=("jolpica",))
+    bench.services.rows["results"]["11"] = results
+    bench.clock.set(datetime(2020, 3, 9, tzinfo=UTC))
+    bench.fetch(2020, sources=("jolpica",))
+    write_store(bench.tables(), bench.folder / "b" / "processed")
+    _, origins = read_jolpica(RawCache(bench.raw, bench.clock.utc), [2020])
+    assert {o.race_id: o.fetched.day for o in origins if o.table == "results"} == {"2020_race_1": 2, "2020_race_2": 9}
+
+
+def test_an_ingest_does_not_replace_what_was_fetched(bench: Bench) -> None:
+    bench.fetch(2020)
+    before = bench.content()
+    with pytest.raises(StoreError, match=r"holds races from Jolpica \(f1-predict fetch\), which ingested ones would"):
+        ingest_races(bench.console, bench.folder / "ergast", None, None, None, bench.out)
+    assert bench.content() == before
+    ingest_races(bench.console, bench.folder / "ergast", None, None, None, bench.folder / "other/processed")
+
+
+def test_the_command_that_status_names_closes_the_gap(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, weather = bench.services.archive, bench.fastf1.sessions[2020, 1].frames["weather"]
+    laps = bench.services.rows["lap_times"].pop("11")
+    races = foreign.F1DB["f1db-races.csv"].split("2,2020,2")[0]
+    bench.services.archive = zip_of(foreign.f1db(tmp_path / "short", f1db_races=races,
+        f1db_races_starting_grid_positions=foreign.F1DB["f1db-races-starting-grid-positions.csv"].split("2,2020,2,")[0],
+    ))  # fmt: skip
+    bench.fastf1.sessions[2020, 1].frames["weather"] = None
+    bench.fetch(2020)
+    bench.services.archive, bench.fastf1.sessions[2020, 1].frames["weather"] = archive, weather
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, "World", lambda: bench.world)
+    urls = f'jolpica_url = "{bench.services.jolpica_url}"\nf1db_url = "{bench.services.f1db_url}"\n'
+    (tmp_path / "local.toml").write_text(f"[fetch]\n{urls}keep_limits = false\n")
+    for kind in ("course", "laps", "weather"):
+        found = gaps(coverage(bench.tables(), date(2020, 6, 1)), f" --out {bench.out} --raw {bench.raw}")
+        gap = next(each for each in found if each.kind == kind)
+        if kind == "laps":
+            bench.services.rows["lap_times"]["11"] = laps
+        assert main([*gap.command.split()[1:], "--config", "local.toml"]) == 0
+        after = gaps(coverage(bench.tables(), date(2020, 6, 1)))
+        # FastF1 has no session of round 2, so that its weather stays missing.
+        assert [each.rounds for each in after if each.kind == kind] == ([(2,)] if kind == "weather" else [])
+
+
 def test_the_command_takes_its_services_from_the_settings(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -373,9 +498,9 @@ def test_the_command_takes_its_services_from_the_settings(
     assert "2020_race_1 added: Alpha, Grand Prix, 3 entries, 3 results, 10 laps" in said
     assert "Season 2020: 2 races changed, 7 requests to Jolpica -> data/processed" in said
     assert main(["update", "--seasons", "2020", *arguments]) == 0
-    assert "Season 2020: nothing changed, 3 requests to Jolpica" in " ".join(capsys.readouterr().out.split())
+    assert "Season 2020: nothing changed, 4 requests to Jolpica" in " ".join(capsys.readouterr().out.split())
     assert main(["data", "status"]) == 0
-    assert "2020: no tyres of any race -> f1-predict fetch --seasons 2020 --source jolpica,fastf1" in (
+    assert "2020: no tyres of any race -> f1-predict update --seasons 2020 --source jolpica,fastf1" in (
         " ".join(capsys.readouterr().out.split())
     )
     (tmp_path / "rude.toml").write_text("[fetch]\nkeep_limits = false\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +186,95 @@ def test_a_full_disk_is_an_error_and_nothing_is_lost(
         room[0] = 10**6
         bench.fetch(1955, 2020)
         assert bench.content() == expected
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: a write fails in its midst, whoever makes it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_in_its_midst_is_an_error_and_nothing_is_lost(
+    services: FakeServices, tmp_path: Path, unchecked: None
+) -> None:
+    unbroken = small_bench(tmp_path / "unbroken", services)
+    unbroken.fetch(1955, 2020, sources=("jolpica",))
+    expected, said = unbroken.content(), []
+    for size in (100, 400, 1000, 1600, 2200, 2800, 3400):
+        bench = small_bench(tmp_path / str(size), services)
+        try:
+            with room_for(size):
+                bench.fetch(1955, 2020, sources=("jolpica",))
+        except F1PredictError as error:
+            said.append(str(error))
+        whole_or_absent(bench)
+        bench.fetch(1955, 2020, sources=("jolpica",))
+        assert bench.content() == expected
+        assert sorted(path.name for path in bench.out.parent.rglob(".*")) == []
+    assert all("cannot be written" in text and "File too large" in text for text in said)
+    assert "/raw/jolpica/" in said[0]
+    assert any("processed: the store" in text for text in said)
+
+
+NURSERY = """
+import os, sys, traceback
+from types import SimpleNamespace
+from pathlib import Path
+from tests.sources.fetching import small_bench
+services = SimpleNamespace(jolpica_url=sys.argv[1], f1db_url=sys.argv[2])
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            small_bench(Path(line.strip()), services).fetch(1955, 2020)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Starts a fetch of all sources for each folder that it is given, as a process of its own, without importing anew."""
+
+
+def test_processes_killed_at_random_times_over_all_sources(services: FakeServices, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", NURSERY, services.jolpica_url, services.f1db_url]
+    rng, killed = random.Random(11), 0
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+
+        def run(folder: Path, seconds: float | None = None) -> int:
+            """The exit code of a fetch that is killed after some time."""
+            print(folder, file=nursery.stdin, flush=True)
+            child = int(nursery.stdout.readline())
+            if seconds is not None:
+                time.sleep(seconds)
+                with suppress(ProcessLookupError):  # it was quicker
+                    os.kill(child, signal.SIGKILL)
+            return int(nursery.stdout.readline())
+
+        start = time.perf_counter()
+        assert run(tmp_path / "unbroken") == 0
+        usual = time.perf_counter() - start
+        expected = small_bench(tmp_path / "unbroken", services).content()
+        for number in range(30):
+            if killed == 6:
+                break
+            bench = small_bench(tmp_path / str(number), services)
+            if run(bench.folder, rng.uniform(0.0, usual)) != -signal.SIGKILL:
+                continue
+            killed += 1
+            whole_or_absent(bench)
+            assert run(bench.folder) == 0
+            assert bench.content() == expected
+            assert sorted(path.name for path in bench.out.parent.rglob(".*")) == []
+    assert killed == 6
 
 
 CHILD = """

@@ -48,10 +48,10 @@ def test_each_race_has_what_it_has_and_lacks_what_could_be_had(store: Path) -> N
 def test_gaps_come_with_the_command_that_fills_them(store: Path) -> None:
     found = [str(gap) for gap in gaps(coverage(read_store(store), date(2020, 6, 1)), " --out x")]
     assert found == [
-        "1955: no course of any race -> f1-predict fetch --seasons 1955 --source jolpica,f1db --out x",
-        "2020: no tyres of round 2 -> f1-predict fetch --seasons 2020 --source jolpica,fastf1 --out x",
-        "2020: no weather of round 2 -> f1-predict fetch --seasons 2020 --source jolpica,fastf1 --out x",
-        "2021: no course of any race -> f1-predict fetch --seasons 2021 --source jolpica,f1db --out x",
+        "1955: no course of any race -> f1-predict update --seasons 1955 --source jolpica,f1db --out x",
+        "2020: no tyres of round 2 -> f1-predict update --seasons 2020 --source jolpica,fastf1 --out x",
+        "2020: no weather of round 2 -> f1-predict update --seasons 2020 --source jolpica,fastf1 --out x",
+        "2021: no course of any race -> f1-predict update --seasons 2021 --source jolpica,f1db --out x",
     ]
 
 

@@ -57,3 +57,13 @@ def test_the_bar_tells_requests_and_the_time_left_under_the_limits() -> None:
         bar._bar.refresh()
     assert "120 of about 330 requests at least 45 min left under its limits" in shown.getvalue()
     assert "[429] a line" in shown.getvalue()
+
+
+def test_the_bar_is_there_at_once_and_a_long_wait_is_said() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=120, force_terminal=True, color_system=None)
+    with FetchBar(console) as bar:
+        bar._bar.refresh()
+        assert "Jolpica" in shown.getvalue()
+        bar.wait(3180.0)
+    assert "Jolpica's limit of requests is used up: waiting 53 min, then going on" in shown.getvalue()

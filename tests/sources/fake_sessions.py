@@ -5,13 +5,15 @@ Made from frames in the layout of `fastf1.core.Laps` (`laps_YYYY.parquet`), so t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 import polars as pl
 
-from f1_predict.sources.fastf1_live import Loader
+from f1_predict.sources.fastf1_loader import Loader
 
 DURATIONS = ("Time", "LapTime", "PitInTime", "PitOutTime", "LapStartTime")
 
@@ -73,15 +75,18 @@ class FakeSession:
 
 @dataclass
 class FakeFastF1:
-    """Sessions by (season, round); `failures` are raised in their place, `asked` is the log."""
+    """Sessions by (season, round); `failures` are raised in their place, `asked` and `uncached` are the log."""
 
     sessions: dict[tuple[int, int], FakeSession] = field(default_factory=dict)
-    failures: dict[tuple[int, int], Exception] = field(default_factory=dict)
+    failures: dict[tuple[int, int], BaseException] = field(default_factory=dict)
     asked: list[tuple[int, int]] = field(default_factory=list)
+    uncached: list[bool] = field(default_factory=list)
+    _off: bool = False
 
     def get_session(self, season: int, round_: int, name: str) -> FakeSession:
         assert name == "R"
         self.asked.append((season, round_))
+        self.uncached.append(self._off)
         if (season, round_) in self.failures:
             raise self.failures[season, round_]
         if (season, round_) not in self.sessions:
@@ -89,7 +94,16 @@ class FakeFastF1:
         return self.sessions[season, round_]
 
     def loader(self, *_: object) -> Loader:
-        return Loader(self.get_session, "3.9.0", (NotLoadedError, ValueError, LimitError), LimitError)
+        errors = (NotLoadedError, ValueError, LimitError, OSError)
+        return Loader(self.get_session, "3.9.0", errors, LimitError, self.without_cache)
+
+    @contextmanager
+    def without_cache(self) -> Iterator[None]:
+        self._off = True
+        try:
+            yield
+        finally:
+            self._off = False
 
 
 def sessions_of(laps: pl.DataFrame, weather: pl.DataFrame) -> dict[tuple[int, int], FakeSession]:

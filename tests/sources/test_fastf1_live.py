@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,17 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from f1_predict.errors import DownloadError
+from f1_predict.sources import fastf1_live
 from f1_predict.sources.fastf1 import read_fastf1
-from f1_predict.sources.fastf1_live import Missing, fetch_session, is_needed, missing_of, read_sessions, real_loader
+from f1_predict.sources.fastf1_live import LapsDue, Missing, fetch_session, is_needed, missing_of, read_sessions
+from f1_predict.sources.fastf1_loader import real_loader
 from f1_predict.sources.raw import RawCache
+from f1_predict.sources.reading import Source
 from tests.sources.fake_sessions import FakeFastF1, FakeSession, LimitError, pandas_of, sessions_of
 from tests.tables import foreign
 
 FINAL = datetime(2020, 3, 8, tzinfo=UTC)
+DUE = [LapsDue("PER", "11", 4), LapsDue("SAI", "55", 4), LapsDue(None, "27", 2)]
 
 
 @pytest.fixture
@@ -97,8 +102,107 @@ def test_half_a_race_is_taken_as_far_as_it_goes(fastf1: FakeFastF1, tmp_path: Pa
     session = fastf1.sessions[2020, 1]
     session.frames["laps"] = session.frames["laps"][session.frames["laps"]["LapNumber"] <= 2]
     cache = cache_of(tmp_path)
-    assert fetch_session(fastf1.loader(), cache, 2020, 1) == []
+    session.frames["weather"] = session.frames["weather"][:1]
+    missing = fetch_session(fastf1.loader(), cache, 2020, 1, due=DUE)
+    assert [each.what for each in missing] == [
+        "laps of PER (2 of 4)",
+        "laps of SAI (2 of 4)",
+        "weather of the end of the race",
+    ]
     assert read_sessions(cache, [(2020, 1)])[0].laps["lap"].to_list() == [1, 2, 1, 2, 1, 2]
+    assert is_needed(cache, 2020, 1, FINAL, refresh=False, telemetry=False, due=DUE)
+    assert fetch_session(fastf1.loader(), cache, 2020, 1, due=[])[0].what == "the result that its laps are counted by"
+
+
+def test_weather_there_and_tyres_gone_keeps_the_tyres(fastf1: FakeFastF1, tmp_path: Path) -> None:
+    cache, frames = cache_of(tmp_path), fastf1.sessions[2020, 1].frames
+    weather = frames["weather"]
+    frames["weather"] = None
+    fetch_session(fastf1.loader(), cache, 2020, 1)
+    before, first = read_sessions(cache, [(2020, 1)])
+    frames["weather"], frames["laps"] = weather, frames["laps"].assign(Compound="nan", TyreLife=float("nan"))
+    later = cache_of(tmp_path, day=4)
+    assert fetch_session(fastf1.loader(), later, 2020, 1, due=DUE) == []
+    after, origins = read_sessions(later, [(2020, 1)])
+    assert_frame_equal(after.laps, before.laps)
+    assert after.weather.height == 3
+    # The laps are those of the first load, and say so.
+    assert [(o.table, o.fetched.day) for o in origins] == [("laps", 2), ("weather", 4)]
+    assert origins[0].version == first[0].version
+
+
+def test_a_value_that_cannot_be_costs_no_more_than_itself(fastf1: FakeFastF1, tmp_path: Path) -> None:
+    frames = fastf1.sessions[2020, 1].frames
+    frames["weather"].loc[1, "Humidity"] = 101.0
+    cache = cache_of(tmp_path)
+    assert [m.what for m in fetch_session(fastf1.loader(), cache, 2020, 1)] == [
+        "1 of Humidity outside of 0 to 100 (first 101)"
+    ]
+    found, _ = read_sessions(cache, [(2020, 1)])
+    assert found.weather["humidity_pct"].to_list() == [50.0, None, 50.0]
+    assert found.laps.height == 10
+
+
+def test_a_file_that_cannot_be_read_back_is_named_and_does_not_count(
+    fastf1: FakeFastF1, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Source, name: str) -> pl.DataFrame:
+        raise source.error("must be at most 100, got '101'", name, row=2, column="Humidity")
+
+    monkeypatch.setitem(fastf1_live._READERS, "weather", refuse)
+    what = [m.what for m in fetch_session(fastf1.loader(), cache_of(tmp_path), 2020, 1)]
+    assert what[0] == "weather"
+    assert what[1].startswith("weather unreadable: ")
+    assert what[1].endswith(".parquet, line 2, column 'Humidity': must be at most 100, got '101'.")
+
+
+def test_fastf1s_own_cache_is_left_out_until_the_race_is_final_and_whole(fastf1: FakeFastF1, tmp_path: Path) -> None:
+    fastf1.sessions[2020, 1].frames["weather"] = None
+    for day in (2, 20, 21):
+        fetch_session(fastf1.loader(), cache_of(tmp_path, day), 2020, 1, final=FINAL)
+    assert fastf1.uncached == [True, True, True]
+    fetch_session(fastf1.loader(), RawCache(tmp_path / "new", lambda: datetime(2020, 4, 1, tzinfo=UTC)), 2020, 1)
+    assert fastf1.uncached[-1] is False
+
+
+def test_fastf1_may_end_the_program_or_stumble_over_its_cache(fastf1: FakeFastF1, tmp_path: Path) -> None:
+    fastf1.failures[2020, 1] = SystemExit()
+    assert [m.what for m in fetch_session(fastf1.loader(), cache_of(tmp_path), 2020, 1)] == [
+        "the session (FastF1 gave up on an answer that failed to come)"
+    ]
+    assert sqlite3.Error in real_loader(tmp_path / "cache").errors
+
+
+def test_telemetry_after_a_normal_fetch_is_loaded_and_its_lack_remembered(fastf1: FakeFastF1, tmp_path: Path) -> None:
+    late = cache_of(tmp_path, day=20)
+    fetch_session(fastf1.loader(), late, 2020, 1)
+    assert not is_needed(late, 2020, 1, FINAL, refresh=True, telemetry=False)
+    assert is_needed(late, 2020, 1, FINAL, refresh=False, telemetry=True)
+    fetch_session(fastf1.loader(), late, 2020, 1, telemetry=True)
+    assert [m.what for m in missing_of(late, 2020, 1)] == ["telemetry"]
+    assert not is_needed(late, 2020, 1, FINAL, refresh=False, telemetry=True)
+    fetch_session(fastf1.loader(), late, 2020, 1)  # not asked for: what is known of it stays
+    assert [m.what for m in missing_of(late, 2020, 1)] == ["telemetry"]
+
+
+def test_a_kill_between_data_and_note_leaves_the_old_files(
+    fastf1: FakeFastF1, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(tmp_path)
+    fetch_session(fastf1.loader(), cache, 2020, 1)
+    before, _ = read_sessions(cache, [(2020, 1)])
+    fastf1.sessions[2020, 1].frames["laps"]["SpeedST"] = 250.0
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RawCache, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_session(fastf1.loader(), cache, 2020, 1)
+    assert_frame_equal(read_sessions(cache, [(2020, 1)])[0].laps, before.laps)
+    fetch_session(fastf1.loader(), cache, 2020, 1)
+    assert len(list((tmp_path / "raw/fastf1/2020/01").glob("laps*"))) == 1
 
 
 def test_a_session_that_cannot_be_had_is_named(fastf1: FakeFastF1, tmp_path: Path) -> None:
@@ -141,7 +245,7 @@ def test_what_is_needed(fastf1: FakeFastF1, tmp_path: Path) -> None:
 def test_damaged_files_count_as_not_there(fastf1: FakeFastF1, tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     fetch_session(fastf1.loader(), cache, 2020, 1)
-    file = tmp_path / "raw/fastf1/2020/01/laps.parquet"
+    (file,) = (tmp_path / "raw/fastf1/2020/01").glob("laps-*.parquet")
     file.write_bytes(file.read_bytes()[:-10])
     assert is_needed(cache, 2020, 1, FINAL, refresh=False, telemetry=False)
     assert read_sessions(cache, [(2020, 1)])[1] == []

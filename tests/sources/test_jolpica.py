@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from f1_predict.errors import DownloadError
+from f1_predict.errors import DiskError, DownloadError
 from f1_predict.sources import jolpica
 from f1_predict.sources.ergast import read_ergast
 from f1_predict.sources.http import PoliteClient
@@ -104,6 +104,53 @@ def test_an_answer_that_grows_between_its_pages_is_asked_for_anew(
         jolpica.fetch(client(), services.jolpica_url, "results", 2020)
 
 
+def test_a_row_on_two_pages_is_asked_for_anew_unless_the_service_means_it(
+    services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_services, "MOST_ROWS", 4)
+    good = jolpica.fetch(client(), services.jolpica_url, "results", 2020)
+    services.asked.clear()
+
+    def again(data: Any) -> Any:
+        data["MRData"]["RaceTable"]["Races"] = copy.deepcopy(first["MRData"]["RaceTable"]["Races"])
+        races = data["MRData"]["RaceTable"]["Races"]
+        races[0]["Results"] = races[0]["Results"][:2]
+        del races[1:]
+        return data
+
+    first = services.answer("2020", None, "results", 4, 0)
+    services.faults = [None, Fault(change=again)]
+    assert jolpica.fetch(client(), services.jolpica_url, "results", 2020) == good
+    assert [path.split("offset=")[1] for path in services.asked] == ["0", "4", "0", "4"]
+
+
+def test_empty_answers_are_no_last_word(services: FakeServices, tmp_path: Path) -> None:
+    laps = services.rows["lap_times"].pop("11")
+    cache = stored(services, tmp_path / "raw")
+    services.rows["lap_times"]["11"] = laps
+    services.asked.clear()
+    fetcher = JolpicaFetcher(client(), services.jolpica_url, cache, refresh=True)
+    fetcher.plan([2020])
+    fetcher.fetch_season(2020)
+    assert "2020/2/laps/" in [path.split("/f1/")[1].split("?")[0] for path in services.asked]
+    assert cache.read("jolpica", "2020", "02", "laps").payload[0]["Laps"]  # type: ignore[union-attr]
+    with pytest.raises(DownloadError, match="the answer is empty, and there must be something of a season that is"):
+        JolpicaFetcher(client(), services.jolpica_url, cache).plan([2019])
+    assert cache.read("jolpica", "2019", "races") is None
+
+
+def test_answers_of_another_layout_are_asked_for_again_and_unreadable_ones_are_told(tmp_path: Path) -> None:
+    cache = RawCache(tmp_path)
+    cache.write([1], "x")
+    text = cache.path("x").read_text()
+    cache.path("x").write_text(text.replace('"layout":2', '"layout":1'))
+    assert cache.read("x") is None
+    cache.path("x").unlink()
+    cache.path("x").mkdir()  # as a file without permission: root may read anything
+    with pytest.raises(DiskError, match=r"x\.json: cannot be read \(Is a directory\)\. Make it readable"):
+        cache.read("x")
+
+
 def _race(data: Any) -> Any:
     return data["MRData"]["RaceTable"]["Races"][0]
 
@@ -135,10 +182,17 @@ def _without(*path: str | int) -> Callable[[Any], Any]:
     [
         (_without("Results"), r"the layout is not the known one \(Results: Field required"),
         (_without("Results", 0, "Driver"), r"\(Results\.0\.Driver: Field required"),
-        (_set("Results", 1, "position", value="second"), r"\(Results\.1\.position: .* valid integer.*got 'second'"),
+        (
+            _set("Results", 1, "position", value="second"),
+            r"\(Results\.1\.position: .*must be a whole number, got 'second'",
+        ),
         (_set("Results", 1, "laps", value="999"), r"\(Results\.1\.laps: Input should be less than or equal to 250"),
         (_set("Results", 0, "Driver", "driverId", value="../x"), r"Results\.0\.Driver\.driverId: String should match"),
         (_set("date", value="01/03/2020"), r"\(date: "),
+        (_set("date", value=1583020800), r"\(date: .*must be a date YYYY-MM-DD as text"),
+        (_set("Results", 1, "grid", value="1.0"), r"\(Results\.1\.grid: .*must be a whole number, got '1\.0'"),
+        (_without("Results", 0, "grid"), r"\(Results\.0: .*the winner must have grid"),
+        (_without("Results", 0, "status"), r"the winner must have status"),
         (_set("season", value="2019"), r"the answer is about 2019 round 1, asked was 2020"),
         (lambda data: {"data": data}, r"the answer is no race table in JSON \(it begins '\{\"data\": "),
         (_without("Results", 0), r"the answer holds 5 rows from 0 where 6 from 0 are due"),
@@ -255,8 +309,8 @@ def test_progress_tells_the_requests_to_come_and_the_time_they_need(services: Fa
         fetcher = JolpicaFetcher(asking, services.jolpica_url, cache, on_progress=told.append)
         fetcher.plan([2020])
         fetcher.fetch_season(2020)
-    assert [each.done for each in told] == [1, 2, 3, 4, 5, 6, 7]
+    assert [each.done for each in told] == [0, 1, 1, 2, 3, 4, 5, 6, 7]
     # After the first results page: 5 of qualifying, twice 13 of laps and 1 of pit stops are expected.
-    assert told[1].expected == 2 + 5 + 2 * 14
-    assert told[1].seconds_left == pytest.approx((5 + 28 - 2) // 4, abs=1.0)
+    assert told[3].expected == 2 + 5 + 2 * 14
+    assert told[3].seconds_left == pytest.approx((5 + 28 - 2) // 4, abs=1.0)
     assert (told[-1].expected, told[-1].seconds_left) == (7, 0.0)

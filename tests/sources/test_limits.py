@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f1_predict.errors import DownloadError
+from f1_predict.errors import DiskError
 from f1_predict.sources.limits import RateLimiter
 from tests.sources.clocks import FakeClock
 
@@ -35,6 +35,13 @@ def test_four_a_second_and_five_hundred_an_hour() -> None:
     assert busiest(times, 3600.0) == 500
     assert times[499] - times[0] == pytest.approx(124.0)
     assert times[1000] - times[0] == pytest.approx(7200.0)
+
+
+def test_long_waits_are_told_before_they_begin() -> None:
+    clock, told = FakeClock(), []
+    limiter = RateLimiter([(2, 60.0)], clock=clock, sleep=clock.sleep, on_wait=lambda s: told.append((clock.now, s)))
+    times = requests(limiter, clock, 3)
+    assert told == [(times[1], 60.0)]
 
 
 def test_without_limits_nothing_waits() -> None:
@@ -83,5 +90,5 @@ def test_a_history_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     limiter = RateLimiter(JOLPICA, history, clock, clock.sleep)
     history.unlink()
     history.mkdir()
-    with pytest.raises(DownloadError, match=r"requests\.log: cannot be written .*so that the limits could not be kept"):
+    with pytest.raises(DiskError, match=r"requests\.log: cannot be written .*so that the limits could not be kept"):
         limiter.wait()

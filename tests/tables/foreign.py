@@ -160,7 +160,7 @@ def fastf1(folder: Path, rows: list[dict[str, object]] | None = None, start: flo
         {
             "Season": 2020,
             "Round": 1,
-            "Time": [timedelta(seconds=start - 60), timedelta(seconds=start), timedelta(seconds=start + 60)],
+            "Time": [timedelta(seconds=start - 60), timedelta(seconds=start), timedelta(seconds=start + 780)],
             "AirTemp": [20.0, 21.0, 22.0],
             "TrackTemp": [30.0, 31.0, 32.0],
             "Humidity": 50.0,

@@ -159,7 +159,7 @@ def test_tyres_track_status_and_weather(full: Ingested) -> None:
     assert column(laps, "track_status", race_id="2020_race_1", driver_id="perez") == ["12", "12", "12", None]
     assert column(laps, "speed_trap_kmh", race_id="2020_race_1", driver_id="perez") == [None, 301.0, None, None]
     assert full.quality["compounds not named (null)"].count == 3
-    assert full.tables.weather["time_s"].to_list() == [-60.0, 0.0, 60.0]
+    assert full.tables.weather["time_s"].to_list() == [-60.0, 0.0, 780.0]
     assert full.tables.weather["rainfall"].to_list() == [False, False, True]
 
 

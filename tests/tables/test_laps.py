@@ -122,7 +122,7 @@ def test_one_drivers_faulty_clock_changes_nothing(tmp_path: Path) -> None:
     faulty = [dict(r, Time=r["Time"] + timedelta(hours=1)) if r["Driver"] == "SAI" else r for r in rows]  # type: ignore[operator]
     found = timed(tmp_path, faulty)
     assert column(found.tables.laps, "end_time_s", driver_id="sainz", race_id="2020_race_1") == [101, 202, 323, 423]
-    assert found.tables.weather["time_s"].to_list() == [-60.0, 0.0, 60.0]
+    assert found.tables.weather["time_s"].to_list() == [-60.0, 0.0, 780.0]
 
 
 def test_timing_of_unknown_drivers_and_laps_is_told(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_seasons(tables: Tables, tmp_path: Path) -> None:
     read = read_store(tmp_path / "store", seasons=[1955])
     assert read.races["race_id"].to_list() == ["1955_race_1"]
     assert (read.results.height, read.laps.height) == (3, 0)
-    with pytest.raises(StoreError, match=r"has no race in 1999, 2031; it has 1955 to 2020\. Ingest them first"):
+    with pytest.raises(
+        StoreError, match=r"has no race in 1999, 2031; it has 1955 to 2020\. Fetch or ingest them first"
+    ):
         read_store(tmp_path / "store", seasons=[2031, 1999, 1955])
 
 
@@ -187,7 +189,10 @@ def test_a_damaged_store_is_refused(tables: Tables, tmp_path: Path, damage, mess
     with pytest.raises(StoreError) as caught:
         read_store(tmp_path / "store")
     assert message in str(caught.value)
-    assert str(caught.value).endswith("Make one with 'f1-predict ingest --ergast DIR' or 'f1-predict simulate'.")
+    assert str(caught.value).endswith(
+        "Make one with 'f1-predict fetch --seasons 2023-2024', 'f1-predict ingest --ergast DIR' "
+        "or 'f1-predict simulate'."
+    )
 
 
 def test_columns_of_another_schema_are_refused(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,45 @@ def test_fewer_sources_lose_nothing(full: Tables, poor: Tables) -> None:
     assert_equal(found.tables, full)
 
 
+@pytest.mark.parametrize("others", [(), ("f1db",), ("fastf1",), ("f1db", "fastf1")])
+@pytest.mark.parametrize("then", [(), ("f1db",), ("fastf1",), ("f1db", "fastf1")])
+def test_any_sources_after_any_others_give_what_both_together_know(
+    dumps: Path, others: tuple[str, ...], then: tuple[str, ...]
+) -> None:
+    def of(names: tuple[str, ...]) -> Tables:
+        return ingest(dumps / "ergast", *(dumps / n if n in names else None for n in ("f1db", "fastf1"))).tables
+
+    was, now = of(others), of(then)
+    found = update_tables(was, told(was, "jolpica", *others), now, told(now, "jolpica", *then))
+    assert_equal(found.tables, of((*others, *then)))
+
+
+def test_an_entry_list_says_who_starts_from_where_and_nothing_else(full: Tables) -> None:
+    coming = pl.col("race_id") != "2020_race_2"
+    before = full.map(lambda name, f: f if name in ("races", "entries") else f.filter(coming))
+    race = pl.col("race_id") == "2020_race_2"
+
+    def at(column: str, value: object) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        return lambda f: f.with_columns(
+            pl.when(race).then(pl.lit(value)).otherwise(column).cast(f.schema[column]).alias(column)
+        )
+
+    old = edited(
+        edited(edited(before, "entries", at("grid", 7)), "entries", at("fp1_s", 90.0)), "entries", at("q1_s", 91.0)
+    )
+    new = edited(edited(before, "entries", at("grid", 1)), "entries", at("fp1_s", 80.0))
+    known = told(old, "jolpica", "f1db", "fastf1", "entry_list")
+    rows = update_tables(old, known, new, told(new, "jolpica", "f1db", "fastf1")).tables.entries.filter(race)
+    assert set(rows.select("grid", "fp1_s", "q1_s").rows()) == {(7, 80.0, None)}
+    # Without f1db now, the practice that it knew stays.
+    rows = update_tables(old, known, new, told(new, "jolpica")).tables.entries.filter(race)
+    assert set(rows.select("grid", "fp1_s", "q1_s").rows()) == {(7, 90.0, None)}
+    # Once the race is run the list is over.
+    run = edited(full, "entries", at("grid", 2))
+    rows = update_tables(old, known, run, told(run, "jolpica", "f1db", "fastf1")).tables.entries.filter(race)
+    assert set(rows["grid"]) == {2}
+
+
 def test_a_store_without_provenance_is_judged_by_what_it_holds(full: Tables, poor: Tables) -> None:
     found = update_tables(full, provenance_of([]), poor, told(poor, "jolpica"))
     assert found.changes == ()

@@ -74,6 +74,7 @@ def status(
     data: Store = DATA,
     traces: Traces = TRACES,
     embeddings: Annotated[Path, typer.Option(help="Folder of the embedding cache.")] = EMBEDDINGS,
+    raw: Annotated[Path, typer.Option(help="Folder of the fetched answers, for the commands that are named.")] = RAW,
     verbose: Verbose = False,
 ) -> None:
     """Show seasons by kind of data, what is missing, and the command that gets it.
@@ -82,7 +83,7 @@ def status(
     """
     from f1_predict.jobs.status import show_status
 
-    show_status(console, data, traces, embeddings, span(seasons))
+    show_status(console, data, traces, embeddings, span(seasons), raw=raw)
 
 
 @entries_app.command("template")

@@ -15,25 +15,29 @@ from pathlib import Path
 from rich.console import Console
 
 from f1_predict.config import FetchConfig
-from f1_predict.errors import ConfigError, DownloadError, StoreError
+from f1_predict.errors import ConfigError, DownloadError, F1PredictError, StoreError
 from f1_predict.report.fetch_view import FetchBar, change_lines, check_lines, missing_lines
 from f1_predict.sources import fastf1_live
 from f1_predict.sources.f1db_release import fetch_release, stored_release
-from f1_predict.sources.fastf1_live import Loader, Missing
+from f1_predict.sources.fastf1_live import Missing
+from f1_predict.sources.fastf1_loader import Loader, real_loader
 from f1_predict.sources.http import PoliteClient
+from f1_predict.sources.jolpica_frames import laps_due
 from f1_predict.sources.jolpica_season import JolpicaFetcher, calendar, final_after
 from f1_predict.sources.limits import RateLimiter
 from f1_predict.sources.locking import exclusive
 from f1_predict.sources.raw import RawCache
-from f1_predict.tables import Check, QualityReport, read_store, write_skipped_races
+from f1_predict.tables import Check, QualityReport, read_store
 from f1_predict.tables.fetched import build_fetched
-from f1_predict.tables.skipped import skipped_file
+from f1_predict.tables.skipped import refresh_skipped_races
 from f1_predict.tables.update import Change, require_real, update_store
 from f1_predict.training.files import write_atomically
 
 SOURCES = ("jolpica", "fastf1", "f1db")
 ASKED_BY_FASTF1 = 2
 """Requests that FastF1 makes to Jolpica for a session (its results and its first laps): they count too."""
+SECOND_S, HOUR_S = 1.05, 3600.0
+"""Of the limits. A service counts when a request arrives: what is on its way may come closer to the one before it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class World:
 
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    loader: Callable[[Path], Loader] = fastf1_live.real_loader
+    loader: Callable[[Path], Loader] = real_loader
 
     def now(self) -> datetime:
         """The time in whole seconds of UTC."""
@@ -107,6 +111,7 @@ def fetch_races(console: Console, request: Request, config: FetchConfig, world: 
     Raises:
         ConfigError: if a season lies before the first or after the next.
         DownloadError: if Jolpica cannot be used; what was fetched before is kept, and the store is whole.
+        DiskError: if an answer cannot be written; likewise.
         StoreError: if the store cannot be used or written, or another fetch is running.
     """
     world = world or World()
@@ -116,14 +121,18 @@ def fetch_races(console: Console, request: Request, config: FetchConfig, world: 
     require_real(request.out)
     outcome = Outcome()
     with exclusive(request.raw, "folder of fetched answers"), FetchBar(console) as bar:
-        limits = [(config.requests_per_second, 1.0), (config.requests_per_hour, 3600.0)] if config.keep_limits else []
-        limiter = RateLimiter(limits, request.raw / "jolpica" / "requests.log", world.clock, world.sleep)
+        limits = [(config.requests_per_second, SECOND_S), (config.requests_per_hour, HOUR_S)]
+        history = request.raw / "jolpica" / "requests.log"
+        limiter = RateLimiter(limits if config.keep_limits else [], history, world.clock, world.sleep, bar.wait)
         with _client(limiter, config, world, bar) as client:
             try:
                 _fetch_seasons(client, request, config, world, bar, outcome)
-            finally:
+            except BaseException as error:
                 outcome.requests = client.requests
-                _write_report(request, outcome)
+                _record_anyway(request, outcome, error)
+                raise
+        outcome.requests = client.requests
+    _record(request, outcome)
     _tell(console, request, outcome)
     return outcome
 
@@ -189,7 +198,12 @@ def _fetch_seasons(
         built = build_fetched(cache, [season], earlier)
         outcome.missing += built.missing
         outcome.add_checks(built.quality)
-        outcome.changes += update_store(request.out, built.tables, built.provenance, [season])
+        changes = update_store(request.out, built.tables, built.provenance, built.calendar)
+        outcome.changes += changes
+        # At once: the next season may end in an error, and these changes are not found a second time.
+        _log_changes(request.out, changes, world.now())
+        for line in change_lines(changes):
+            bar.say(line)
 
 
 def _timed(request: Request) -> bool:
@@ -233,15 +247,16 @@ def _fetch_sessions(
     if season < fastf1_live.FIRST_SEASON:
         return missing
     for round_, day in _run_races(cache, season, now.date()):
-        if not fastf1_live.is_needed(cache, season, round_, final_after(day), request.refresh, request.telemetry):
-            missing += fastf1_live.missing_of(cache, season, round_)
+        final, due = final_after(day), laps_due(cache, season, round_)
+        if not fastf1_live.is_needed(cache, season, round_, final, request.refresh, request.telemetry, due):
+            missing += fastf1_live.missing_of(cache, season, round_, due)
             continue
         bar.say(f"FastF1: {season} round {round_}")
         for _ in range(ASKED_BY_FASTF1):
             limiter.wait()
         try:
-            missing += fastf1_live.fetch_session(loader, cache, season, round_, request.telemetry)
-        except DownloadError as error:
+            missing += fastf1_live.fetch_session(loader, cache, season, round_, request.telemetry, final, due)
+        except DownloadError as error:  # its limit; a full disk is another error, and ends the fetch
             bar.say(str(error))
             return [*missing, Missing(f"{season}_race_{round_}", "race", "the session and those after it")]
     return missing
@@ -251,8 +266,25 @@ def _report_file(out: Path) -> Path:
     return out.with_name(f"{out.name}_fetch.json")
 
 
-def _write_report(request: Request, outcome: Outcome) -> None:
-    """All rows behind the counts, whole or cut short by an error; the store is not touched by it."""
+def _change_log(out: Path) -> Path:
+    return out.with_name(f"{out.name}_changes.log")
+
+
+def _log_changes(out: Path, changes: Sequence[Change], now: datetime) -> None:
+    """Append the changes to the log of all fetches, one line each."""
+    if not changes:
+        return
+    file = _change_log(out)
+    lines = "".join(f"{now:%Y-%m-%d %H:%M:%S} UTC {change}\n" for change in changes)
+    try:
+        with file.open("a", encoding="utf-8") as log:
+            log.write(lines)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written ({error.strerror}). Free the place, or choose another.") from error
+
+
+def _record(request: Request, outcome: Outcome) -> None:
+    """Write all rows behind the counts, and bring the list of races without laps up to date."""
     checks = [asdict(check) for check in outcome.checks.values() if check.count]
     content = {
         "seasons": list(request.seasons),
@@ -262,21 +294,30 @@ def _write_report(request: Request, outcome: Outcome) -> None:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_atomically(_report_file(request.out), text.encode())
+    if require_real(request.out) is not None:
+        refresh_skipped_races(read_store(request.out), request.out)
+
+
+def _record_anyway(request: Request, outcome: Outcome, error: BaseException) -> None:
+    """The same of a fetch that ends in an error, which is the one that counts: whatever fails here is noted with it."""
+    try:
+        _record(request, outcome)
+    except F1PredictError as second:
+        error.add_note(f"The report of the fetch could not be written either: {second}")
 
 
 def _tell(console: Console, request: Request, outcome: Outcome) -> None:
-    """Print what changed, what is missing and what the sources disagree on."""
-    if outcome.changes:
-        tables = read_store(request.out)
-        write_skipped_races(tables, skipped_file(request.out))
+    """Print what is missing and what the sources disagree on; what changed was said when it did."""
     found = [check for check in outcome.checks.values() if check.count and outcome.changes]
-    for line in [*change_lines(outcome.changes), *missing_lines(outcome.missing), *check_lines(found)]:
+    for line in [*missing_lines(outcome.missing), *check_lines(found)]:
         console.print(line, markup=False, highlight=False)
     count = len({change.race_id for change in outcome.changes})
     what = f"{count} races changed" if count else "nothing changed"
     which = f"Season{'s' * (len(request.seasons) > 1)} {_spelt(request.seasons)}"
     console.print(f"{which}: {what}, {outcome.requests} requests to Jolpica -> {request.out}")
     console.print(f"All changes, gaps and conflicts -> {_report_file(request.out)}")
+    if outcome.changes:
+        console.print(f"The changes of all fetches -> {_change_log(request.out)}")
 
 
 def _spelt(seasons: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from f1_predict.tables.status import KINDS, Gap, coverage, gaps, gaps_of
 
 DRAWN = ("pictures", "embeddings")
 SHOWN_GAPS = 20
-USUAL = Path("data/processed")
+USUAL, USUAL_RAW = Path("data/processed"), Path("data/raw")
 
 
 def show_status(
@@ -28,6 +28,7 @@ def show_status(
     embeddings: Path,
     seasons: tuple[int, int] | None = None,
     today: date | None = None,
+    raw: Path = USUAL_RAW,
 ) -> pl.DataFrame:
     """Print seasons x kinds of data (of a single season its races), then what is missing and what gets it.
 
@@ -52,6 +53,7 @@ def show_status(
         when = "at an unknown time" if fetched is None else f"last changed {fetched:%Y-%m-%d %H:%M} UTC"
         console.print(f"{source}: {races} races, {when}", highlight=False)
     options = "" if data == USUAL else f" --out {data}"
+    options += "" if raw == USUAL_RAW else f" --raw {raw}"
     to_fetch = [] if store_source(data) == SIMULATED else gaps(covered, options)  # no service has simulated races
     lines = [str(gap) for gap in [*to_fetch, *_undrawn(covered, data, traces)]]
     for line in lines[:SHOWN_GAPS]:

@@ -18,6 +18,7 @@ from f1_predict.tables import (
     SIMULATED,
     count_skipped,
     ingest,
+    read_provenance,
     read_store,
     store_source,
     write_skipped_races,
@@ -33,8 +34,14 @@ Seasons = tuple[int, int] | None
 def ingest_races(
     console: Console, ergast: Path, f1db: Path | None, fastf1: Path | None, seasons: Seasons, out: Path
 ) -> None:
-    """Read real races, write the store, say what was found untidy."""
+    """Read real races, write the store, say what was found untidy.
+
+    Raises:
+        SourceFileError, SchemaError: as `ingest`.
+        StoreError: if `out` holds fetched races or entry lists, or cannot be written.
+    """
     start = time.perf_counter()
+    _require_ingestible(out)
     found = ingest(ergast, f1db, fastf1, seasons)
     quality = out.with_name(f"{out.name}_quality.json")
     checks = [asdict(check) for check in found.quality]
@@ -51,6 +58,22 @@ def ingest_races(
     console.print(terminal.quality_table(found.quality))
     console.print(f"All rows behind these counts -> {quality}")
     console.print(f"{skipped}, listed in {skipped_file(out)}")
+
+
+def _require_ingestible(out: Path) -> None:
+    """Refuse to replace what was fetched or typed in: an ingest knows nothing of it."""
+    try:
+        sources = set() if store_source(out) is None else set(read_provenance(out)["source"])
+    except StoreError:
+        return  # a store that cannot be read holds nothing, and an ingest is the remedy that its error names
+    if mine := sorted(sources & {"jolpica", "entry_list"}):
+        raise StoreError(
+            f"{out} holds races from {' and '.join(_WORDS[name] for name in mine)}, which ingested ones would replace. "
+            "Give another folder (--out, or --work of the whole job), or remove that one yourself."
+        )
+
+
+_WORDS = {"jolpica": "Jolpica (f1-predict fetch)", "entry_list": "an entry list (f1-predict entries add)"}
 
 
 def simulate_races(console: Console, seasons: int, seed: int, out: Path, config: Config) -> None:

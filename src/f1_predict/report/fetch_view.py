@@ -31,7 +31,7 @@ class FetchBar:
             TextColumn("{task.fields[left]}"),
         )
         self._bar = Progress(*columns, console=console, transient=True)
-        self._task: TaskID | None = None
+        self._task: TaskID = self._bar.add_task("Jolpica", total=1.0, left="")
 
     def __enter__(self) -> FetchBar:
         self._bar.start()
@@ -42,10 +42,12 @@ class FetchBar:
 
     def show(self, fetching: Fetching) -> None:
         """Move the bar."""
-        if self._task is None:
-            self._task = self._bar.add_task("Jolpica", total=1.0, left="")
         left = f"at least {duration(fetching.seconds_left)} left under its limits"
         self._bar.update(self._task, completed=fetching.done, total=fetching.expected, left=left)
+
+    def wait(self, seconds: float) -> None:
+        """Say that a limit of Jolpica is used up, and for how long."""
+        self.say(f"Jolpica's limit of requests is used up: waiting {duration(seconds)}, then going on")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

@@ -17,7 +17,7 @@ from f1_predict.sources.reading import Field, Source, read_parquet
 
 REMEDY = "Give a folder of laps_YYYY.parquet and weather_YYYY.parquet files as FastF1 names their columns."
 
-_LAPS = {
+LAP_FIELDS = {
     "Season": Field(pl.Int64),
     "RoundNumber": Field(pl.Int64),
     "Driver": Field(pl.String),
@@ -32,7 +32,7 @@ _LAPS = {
     "TrackStatus": Field(pl.String, nullable=True),
     "SpeedST": Field(pl.Float64, nullable=True),
 }
-_WEATHER = {
+WEATHER_FIELDS = {
     "Season": Field(pl.Int64),
     "Round": Field(pl.Int64),
     "Time": Field(pl.Duration),
@@ -82,7 +82,7 @@ def read_fastf1(path: Path, seasons: tuple[int, int] | None = None) -> FastF1Dat
 
 def joined(laps: list[pl.DataFrame], weather: list[pl.DataFrame]) -> FastF1Data:
     """The frames of several files, which may be none, as one."""
-    empty = {name: pl.Series(name, [], dtype=field.dtype) for name, field in {**_LAPS, **_WEATHER}.items()}
+    empty = {name: pl.Series(name, [], dtype=field.dtype) for name, field in {**LAP_FIELDS, **WEATHER_FIELDS}.items()}
     blank = pl.DataFrame(empty).with_columns(pl.selectors.duration().cast(pl.Int64).cast(pl.Float64))
     return FastF1Data(laps=pl.concat([_laps(blank), *laps]), weather=pl.concat([_weather(blank), *weather]))
 
@@ -93,7 +93,7 @@ def read_laps(source: Source, name: str) -> pl.DataFrame:
     Raises:
         SourceFileError: if a column is missing or of the wrong type, or the file cannot be decoded.
     """
-    return _laps(read_parquet(source, name, _LAPS))
+    return _laps(read_parquet(source, name, LAP_FIELDS))
 
 
 def read_weather(source: Source, name: str) -> pl.DataFrame:
@@ -102,7 +102,7 @@ def read_weather(source: Source, name: str) -> pl.DataFrame:
     Raises:
         SourceFileError: if a column is missing or of the wrong type, or the file cannot be decoded.
     """
-    return _weather(read_parquet(source, name, _WEATHER))
+    return _weather(read_parquet(source, name, WEATHER_FIELDS))
 
 
 def _laps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,53 +1,36 @@
 """Loads race sessions through FastF1, says what each lacks, and keeps its frames on disk as `fastf1.py` reads them.
 
 FastF1 logs many failures and carries on with less: so each load is checked for what came, and whatever did not is
-named and done without. FastF1 keeps the limits of the services that it asks, and caches their answers itself.
+named and done without. A note beside the frames says which files count; it is written last.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
-from f1_predict.errors import DownloadError, SourceFileError
+from f1_predict.errors import SourceFileError
 from f1_predict.sources.fastf1 import REMEDY, FastF1Data, joined, read_laps, read_weather
+from f1_predict.sources.fastf1_frames import laps_frame, merged, telemetry_frame, weather_frame
+from f1_predict.sources.fastf1_loader import Loader, Session, SessionError
 from f1_predict.sources.origins import Origin
-from f1_predict.sources.raw import RawCache, write_whole
+from f1_predict.sources.raw import Document, RawCache, write_whole
 from f1_predict.sources.reading import Source
 
 SOURCE = "fastf1"
 FIRST_SEASON = 2018
 """The live timing that FastF1 reads goes back to here."""
-_DURATIONS = ("Time", "LapTime", "PitInTime", "PitOutTime", "LapStartTime")
-_NUMBERS = ("LapNumber", "Stint", "TyreLife", "Position", "SpeedI1", "SpeedI2", "SpeedFL", "SpeedST")
-_TEXTS = ("Driver", "DriverNumber", "Team", "Compound", "TrackStatus")
-_WEATHER_NUMBERS = ("AirTemp", "TrackTemp", "Humidity", "WindSpeed")
-_REQUIRED = ("Driver", "LapNumber", "Time")
-_TELEMETRY = ("Time", "Speed", "RPM", "nGear", "Throttle", "Brake", "DRS")
-_ABSENT = ("", "nan", "None", "NaT", "<NA>")
-_FILES = ("laps", "weather")
-
-
-class Session(Protocol):
-    """What is used of a `fastf1.core.Session`."""
-
-    laps: Any
-    weather_data: Any
-    car_data: Any
-
-    def load(self, *, laps: bool, telemetry: bool, weather: bool, messages: bool) -> None:
-        """Load the session's data, as far as it is to be had."""
-        ...
+WEATHER_SLACK = timedelta(minutes=5)
+"""Weather is sampled once a minute: the last sample may lie this long before the last car's last lap."""
+_NAMES = ("laps", "weather")
+_READERS = {"laps": read_laps, "weather": read_weather}
 
 
 @dataclass(frozen=True)
@@ -60,45 +43,29 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Loader:
-    """How sessions are got.
+class LapsDue:
+    """The laps that a driver completed, by the result of the race: so many must his timing have.
 
     Attributes:
-        get_session: FastF1's.
-        version: of FastF1.
-        errors: that it may raise.
-        limit: the one of them that says that a service's limit is used up.
+        code: three letters, where he has them.
+        number: of his car, where it is known.
+        laps: completed.
     """
 
-    get_session: Callable[[int, int, str], Session]
-    version: str
-    errors: tuple[type[Exception], ...]
-    limit: type[Exception]
+    code: str | None
+    number: str | None
+    laps: int
 
 
-def real_loader(cache_folder: Path) -> Loader:
-    """FastF1 itself, with its own cache in the folder.
-
-    Its import takes a second and brings pandas along, so it is made here and not with this module.
-    """
-    fastf1 = importlib.import_module("fastf1")
-    exceptions = importlib.import_module("fastf1.exceptions")
-    requests = importlib.import_module("requests")
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    configure = getattr(fastf1.Cache, "configure", None)
-    if configure is None:  # before 3.9
-        fastf1.Cache.enable_cache(str(cache_folder))
-    else:
-        configure(cache_dir=str(cache_folder))
-    fastf1.set_log_level("ERROR")  # its warnings are many; what is missing is listed after each load
-    names = ("DataNotLoadedError", "ErgastError", "NoLapDataError", "F1AuthError", "FastF1CriticalError")
-    own = [kind for name in names if (kind := getattr(exceptions, name, None)) is not None]
-    # What a half-answered service makes FastF1 stumble over inside, besides its own errors.
-    inner = (requests.RequestException, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
-    return Loader(fastf1.get_session, str(fastf1.__version__), (*own, *inner), exceptions.RateLimitExceededError)
-
-
-def fetch_session(loader: Loader, cache: RawCache, season: int, round_: int, telemetry: bool = False) -> list[Missing]:
+def fetch_session(
+    loader: Loader,
+    cache: RawCache,
+    season: int,
+    round_: int,
+    telemetry: bool = False,
+    final: datetime | None = None,
+    due: Sequence[LapsDue] | None = None,
+) -> list[Missing]:
     """Load a race and keep what came; what is on disk already is never replaced by less.
 
     Args:
@@ -107,64 +74,53 @@ def fetch_session(loader: Loader, cache: RawCache, season: int, round_: int, tel
         season: the year.
         round_: the race.
         telemetry: load the car data too, and keep it as one Parquet file per driver (`fastf1.py` does not read it).
+        final: until then, and where something was missing, FastF1's own cache is left out, which never forgets: half
+            an answer of the day of the race would come back for ever. None if the race is long past.
+        due: as `missing_of`.
 
     Returns:
-        what is missing, empty if all is there.
+        what is missing of what is on disk now, empty if all is there.
 
     Raises:
-        DownloadError: if the disk cannot be written to, or FastF1 has used up a service's limit.
+        DiskError: if the disk cannot be written to.
+        DownloadError: if FastF1 has used up a service's limit.
     """
-    race_id = f"{season}_race_{round_}"
+    stored = _stored(cache, season, round_)
+    cached = stored is None and (final is None or cache.clock() >= final)
     try:
-        with _nobody_to_ask():
-            session = loader.get_session(season, round_, "R")
-            session.load(laps=True, telemetry=telemetry, weather=True, messages=False)
-    except loader.limit as error:
-        raise DownloadError(
-            f"{race_id}: FastF1 has used up the hourly limit of a service ({error}). Start again in an hour: "
-            "what was fetched is kept."
-        ) from error
-    except loader.errors as error:
-        return [Missing(race_id, "race", f"the session ({type(error).__name__}: {str(error)[:120]})")]
-    laps, missing = _laps(session, loader, season, round_)
-    weather, no_weather = _weather(session, loader, season, round_)
-    missing += no_weather
-    folder = cache.root.joinpath(*_parts(season, round_)[:-1])
-    stored = cache.read(*_parts(season, round_)) if _whole(cache, season, round_) else None
-    rows = {"laps": laps.height, "weather": weather.height}
-    before = dict.fromkeys(_FILES, 0) if stored is None else stored.payload["rows"]
-    kept: dict[str, Any] = {"rows": {}, "sha256": {}, "version": loader.version}
+        session = loader.load(season, round_, telemetry, cached)
+    except SessionError as error:
+        if stored is not None:
+            return missing_of(cache, season, round_, due)
+        return [Missing(f"{season}_race_{round_}", "race", f"the session ({error})")]
+    folder = _folder(cache, season, round_)
+    old: dict[str, Any] = {} if stored is None else stored.payload
+    laps, odd_laps = laps_frame(loader.frame(session, "laps"), season, round_)
+    weather, odd_weather = weather_frame(loader.frame(session, "weather_data"), season, round_)
+    note: dict[str, Any] = {"files": {}, "refused": [*odd_laps, *odd_weather], "telemetry": old.get("telemetry")}
     for name, frame in (("laps", laps), ("weather", weather)):
-        if stored is not None and rows[name] < before[name]:
-            kept["rows"][name], kept["sha256"][name] = before[name], stored.payload["sha256"][name]
-            continue
-        content = io.BytesIO()
-        frame.write_parquet(content, compression="zstd")
-        write_whole(folder / f"{name}.parquet", content.getvalue())
-        kept["rows"][name] = frame.height
-        kept["sha256"][name] = hashlib.sha256(content.getvalue()).hexdigest()
-    kept["missing"] = [each.what for each in missing]
-    kept["telemetry"] = _keep_telemetry(session, loader, folder) if telemetry else 0
-    if telemetry and not kept["telemetry"]:
-        missing.append(Missing(race_id, "race", "telemetry"))
-    cache.write(kept, *_parts(season, round_))  # last: files without it count as not there
-    return missing
+        before = old["files"].get(name) if old else None
+        told, problem = _keep(cache, folder, name, frame, before, loader.version)
+        if told is not None:
+            note["files"][name] = told
+        if problem:
+            note["refused"].append(problem)
+    if telemetry:
+        note["telemetry"] = max(_keep_telemetry(session, loader, folder), old.get("telemetry") or 0)
+    cache.write(note, *_parts(season, round_))  # last: files that it does not name count as not there
+    _tidy(folder, note)
+    return missing_of(cache, season, round_, due)
 
 
-@contextmanager
-def _nobody_to_ask() -> Iterator[None]:
-    """Keep FastF1 from asking for an account at the terminal in the middle of a fetch.
-
-    It signs in with F1_USERNAME and F1_PASSWORD where they are set, and otherwise goes on without.
-    """
-    terminal, sys.stdin = sys.stdin, io.StringIO()
-    try:
-        yield
-    finally:
-        sys.stdin = terminal
-
-
-def is_needed(cache: RawCache, season: int, round_: int, final: datetime, refresh: bool, telemetry: bool) -> bool:
+def is_needed(
+    cache: RawCache,
+    season: int,
+    round_: int,
+    final: datetime,
+    refresh: bool,
+    telemetry: bool,
+    due: Sequence[LapsDue] | None = None,
+) -> bool:
     """Whether a race should be loaded: it is not on disk whole, or lacks something that may have come since.
 
     Args:
@@ -174,152 +130,159 @@ def is_needed(cache: RawCache, season: int, round_: int, final: datetime, refres
         final: what is missing after this moment stays missing, as far as a fetch is concerned.
         refresh: ask for missing things even after it.
         telemetry: whether the car data is wanted.
+        due: as `missing_of`.
     """
-    stored = cache.read(*_parts(season, round_))
-    if stored is None or not _whole(cache, season, round_):
+    stored = _stored(cache, season, round_)
+    if stored is None or (telemetry and stored.payload["telemetry"] is None):
         return True
-    if stored.payload["missing"] and (refresh or stored.checked < final):
-        return True
-    return telemetry and not stored.payload["telemetry"] and (refresh or stored.checked < final)
+    return (refresh or stored.checked < final) and bool(missing_of(cache, season, round_, due))
 
 
-def missing_of(cache: RawCache, season: int, round_: int) -> list[Missing]:
-    """What a race on disk lacks; all of it if it is not there."""
-    stored = cache.read(*_parts(season, round_))
-    what = ["the session"] if stored is None else stored.payload["missing"]
+def missing_of(cache: RawCache, season: int, round_: int, due: Sequence[LapsDue] | None = None) -> list[Missing]:
+    """What a race on disk lacks; all of it if it is not there.
+
+    Args:
+        cache: where the frames are kept.
+        season: the year.
+        round_: the race.
+        due: the laps of every driver by the result of the race, empty while there is none; None to count no laps.
+    """
+    stored = _stored(cache, season, round_)
+    if stored is None:
+        what = ["the session"]
+    else:
+        folder, files = _folder(cache, season, round_), stored.payload["files"]
+        frames = {name: pl.read_parquet(folder / files[name]["file"]) for name in files}
+        laps, weather = frames.get("laps", pl.DataFrame()), frames.get("weather", pl.DataFrame())
+        what = [*_lacking_laps(laps, due), *_lacking_weather(weather, laps), *stored.payload["refused"]]
+        if stored.payload["telemetry"] == 0:
+            what.append("telemetry")
     return [Missing(f"{season}_race_{round_}", "race", each) for each in what]
 
 
 def read_sessions(cache: RawCache, races: Sequence[tuple[int, int]]) -> tuple[FastF1Data, list[Origin]]:
     """The frames on disk of races given by season and round, and one Origin per race and canonical table."""
-    laps: list[pl.DataFrame] = []
-    weather: list[pl.DataFrame] = []
+    frames: dict[str, list[pl.DataFrame]] = {name: [] for name in _NAMES}
     origins: list[Origin] = []
     for season, round_ in races:
-        stored = cache.read(*_parts(season, round_))
-        if stored is None or not _whole(cache, season, round_):
+        stored = _stored(cache, season, round_)
+        if stored is None:
             continue
-        source = Source(cache.root.joinpath(*_parts(season, round_)[:-1]), "FastF1", REMEDY)
-        for name, frames, read in (("laps", laps, read_laps), ("weather", weather, read_weather)):
-            if stored.payload["rows"][name]:
-                frames.append(read(source, f"{name}.parquet"))
-                version = f"{stored.payload['version']} {stored.payload['sha256'][name][:12]}"
-                origins.append(Origin(name, f"{season}_race_{round_}", SOURCE, version, stored.fetched))
-    return joined(laps, weather), origins
+        source = Source(_folder(cache, season, round_), "FastF1", REMEDY)
+        for name, told in stored.payload["files"].items():
+            if told["rows"]:
+                frames[name].append(_READERS[name](source, told["file"]))
+                version, fetched = f"{told['version']} {told['sha256'][:12]}", datetime.fromisoformat(told["fetched"])
+                origins.append(Origin(name, f"{season}_race_{round_}", SOURCE, version, fetched))
+    return joined(frames["laps"], frames["weather"]), origins
 
 
 def _parts(season: int, round_: int) -> tuple[str, str, str, str]:
     return SOURCE, f"{season}", f"{round_:02d}", "session"
 
 
-def _whole(cache: RawCache, season: int, round_: int) -> bool:
-    """Whether the files on disk are those that the session's note describes, in the known layout."""
+def _folder(cache: RawCache, season: int, round_: int) -> Path:
+    return cache.root.joinpath(*_parts(season, round_)[:-1])
+
+
+def _stored(cache: RawCache, season: int, round_: int) -> Document | None:
+    """The note of a session; None if there is none, or a file is not the one that it describes."""
     stored = cache.read(*_parts(season, round_))
-    folder = cache.root.joinpath(*_parts(season, round_)[:-1])
     if stored is None:
-        return False
-    for name, digest in stored.payload["sha256"].items():
-        file = folder / f"{name}.parquet"
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            return False
-    try:
-        source = Source(folder, "FastF1", REMEDY)
-        read_laps(source, "laps.parquet")
-        read_weather(source, "weather.parquet")
-    except SourceFileError:
-        return False
-    return True
-
-
-def _frame_of(session: Session, name: str, loader: Loader) -> Any:
-    """One of the session's pandas frames; None where FastF1 says that it was not loaded, or there are no rows."""
-    try:
-        frame = getattr(session, name)
-    except loader.errors:
         return None
-    return None if frame is None or len(frame) == 0 else frame
+    folder = _folder(cache, season, round_)
+    for told in stored.payload["files"].values():
+        file = folder / told["file"]
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != told["sha256"]:
+            return None
+    return stored
 
 
-def _laps(session: Session, loader: Loader, season: int, round_: int) -> tuple[pl.DataFrame, list[Missing]]:
-    race_id = f"{season}_race_{round_}"
-    raw = _frame_of(session, "laps", loader)
-    columns: dict[str, pl.Series] = {}
-    missing: list[Missing] = []
-    if raw is None or any(name not in raw.columns for name in _REQUIRED):
-        missing.append(Missing(race_id, "race", "laps"))
-        raw = None
-    rows = 0 if raw is None else len(raw)
-    for name in (*_TEXTS, *_NUMBERS, *_DURATIONS):
-        columns[name] = _series(raw, name, rows)
-    whole = [pl.lit(season).alias("Season"), pl.lit(round_).alias("RoundNumber")]
-    # A row without driver or number says nothing, and would make the whole file unreadable.
-    frame = pl.DataFrame(columns).drop_nulls(["Driver", "LapNumber"]).with_columns(whole)
-    if frame.height:
-        wanted = {"Compound": "tyres", "TyreLife": "tyre ages", "TrackStatus": "track status", "SpeedST": "speed traps"}
-        for column, what in wanted.items():
-            if frame[column].null_count() == frame.height:
-                missing.append(Missing(race_id, "race", what))
-        drivers = frame.group_by("Driver").agg(pl.col("Time").is_null().all()).filter("Time")
-        missing += [Missing(race_id, "race", f"lap clock of {name}") for name in sorted(drivers["Driver"])]
-    return frame, missing
+def _keep(
+    cache: RawCache, folder: Path, name: str, frame: pl.DataFrame, before: dict[str, Any] | None, version: str
+) -> tuple[dict[str, Any] | None, str]:
+    """Write a frame, completed from the one that is there, under a name of its own.
+
+    Returns:
+        what the note says of the file that counts now (None if there is none), and why a new one does not count.
+    """
+    if before is not None:
+        frame = merged(name, pl.read_parquet(folder / before["file"]), frame)
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd")
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    if before is not None and digest == before["sha256"]:
+        return before, ""  # and with it the version and the time at which this was first had
+    file = f"{name}-{digest[:12]}.parquet"
+    write_whole(folder / file, content.getvalue())
+    try:
+        _READERS[name](Source(folder, "FastF1", REMEDY), file)
+    except SourceFileError as error:
+        (folder / file).unlink(missing_ok=True)
+        return before, f"{name} unreadable: {str(error).removesuffix(f' {error.remedy}')}"
+    told = {"file": file, "rows": frame.height, "sha256": digest, "version": version}
+    return told | {"fetched": cache.clock().isoformat()}, ""
 
 
-def _weather(session: Session, loader: Loader, season: int, round_: int) -> tuple[pl.DataFrame, list[Missing]]:
-    race_id = f"{season}_race_{round_}"
-    raw = _frame_of(session, "weather_data", loader)
-    if raw is not None and "Time" not in raw.columns:
-        raw = None
-    rows = 0 if raw is None else len(raw)
-    columns = {name: _series(raw, name, rows) for name in ("Time", *_WEATHER_NUMBERS)}
-    rain = [None] * rows if raw is None or "Rainfall" not in raw.columns else [_flag(v) for v in raw["Rainfall"]]
-    columns["Rainfall"] = pl.Series("Rainfall", rain, dtype=pl.Boolean)
-    whole = [pl.lit(season).alias("Season"), pl.lit(round_).alias("Round")]
-    frame = pl.DataFrame(columns).drop_nulls("Time").with_columns(whole)
-    return frame, [] if frame.height else [Missing(race_id, "race", "weather")]
+def _tidy(folder: Path, note: dict[str, Any]) -> None:
+    """Remove the frames that the note no longer names, of this run or of one that was killed."""
+    named = {told["file"] for told in note["files"].values()}
+    for name in _NAMES:
+        for file in folder.glob(f"{name}*.parquet"):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
 
 
-def _series(raw: Any, name: str, rows: int) -> pl.Series:
-    """A pandas column as polars, nulls where it is missing or holds one of pandas' many kinds of nothing."""
-    if name in _DURATIONS:
-        kind: Any = pl.Duration("ms")
-    else:
-        kind = pl.String if name in _TEXTS else pl.Float64
-    if raw is None or name not in raw.columns:
-        return pl.Series(name, [None] * rows, dtype=kind)
-    values = raw[name]
-    if name in _DURATIONS:
-        # NaT is the lowest integer there is.
-        nanoseconds = pl.Series(name, values.to_numpy(dtype="timedelta64[ns]").astype("int64"))
-        whole = nanoseconds.set(nanoseconds == -(2**63), None)
-        return (whole // 1_000_000).cast(kind)
-    if name in _TEXTS:
-        return pl.Series(name, [None if str(v) in _ABSENT else str(v) for v in values], dtype=pl.String)
-    return pl.Series(name, values.to_numpy(dtype="float64", na_value=float("nan"))).fill_nan(None)
+def _lacking_laps(laps: pl.DataFrame, due: Sequence[LapsDue] | None) -> list[str]:
+    if laps.is_empty():
+        return ["laps"]
+    wanted = {"Compound": "tyres", "TyreLife": "tyre ages", "TrackStatus": "track status", "SpeedST": "speed traps"}
+    what = [name for column, name in wanted.items() if laps[column].null_count() == laps.height]
+    clockless = laps.group_by("Driver").agg(pl.col("Time").is_null().all()).filter("Time")
+    what += [f"lap clock of {name}" for name in sorted(clockless["Driver"])]
+    if due is None:
+        return what
+    if not due:
+        return [*what, "the result that its laps are counted by"]
+    drivers = laps.group_by("Driver", "DriverNumber").agg(pl.col("LapNumber").n_unique())
+    by_code: dict[str, int] = {}
+    by_number: dict[str | None, int] = {}
+    for code, number, count in drivers.iter_rows():
+        by_code[code] = max(count, by_code.get(code, 0))
+        by_number[number] = max(count, by_number.get(number, 0))
+    for each in due:
+        there = max(by_code.get(each.code or "", 0), by_number.get(each.number, 0) if each.number else 0)
+        if there < each.laps:
+            what.append(f"laps of {each.code or f'car {each.number}'} ({there} of {each.laps})")
+    return what
 
 
-def _flag(value: Any) -> bool | None:
-    return None if str(value) in _ABSENT else bool(value)
+def _lacking_weather(weather: pl.DataFrame, laps: pl.DataFrame) -> list[str]:
+    if weather.is_empty():
+        return ["weather"]
+    if laps.is_empty() or laps["Time"].null_count() == laps.height:
+        return []
+    first, last = laps.select(pl.col("Time").min().alias("first"), pl.col("Time").max().alias("last")).row(0)
+    begin, end = weather.select(pl.col("Time").min().alias("first"), pl.col("Time").max().alias("last")).row(0)
+    what = [] if begin <= first else ["weather of the beginning of the race"]
+    return what if end >= last - WEATHER_SLACK else [*what, "weather of the end of the race"]
 
 
 def _keep_telemetry(session: Session, loader: Loader, folder: Path) -> int:
-    """Write each driver's car data (time, speed, rpm, gear, throttle, brake, DRS); returns for how many."""
+    """Write each driver's car data, unless there are more rows of his already; returns for how many it came."""
     try:
         cars = dict(session.car_data)
     except loader.errors:
         return 0
     kept = 0
-    for number, frame in sorted(cars.items()):
-        columns = [name for name in _TELEMETRY if name in frame.columns]
-        if not len(frame) or "Time" not in columns or not str(number).isdecimal():
+    for number, raw in sorted(cars.items()):
+        frame = telemetry_frame(raw) if str(number).isdecimal() else None
+        if frame is None:
             continue
-        table = {"Time": _series(frame, "Time", len(frame))}
-        table |= {
-            name: pl.Series(name, frame[name].to_numpy(dtype="float64"), dtype=pl.Float64)
-            for name in columns
-            if name != "Time"
-        }
-        content = io.BytesIO()
-        pl.DataFrame(table).write_parquet(content, compression="zstd")
-        write_whole(folder / "telemetry" / f"{number}.parquet", content.getvalue())
         kept += 1
+        file, content = folder / "telemetry" / f"{number}.parquet", io.BytesIO()
+        if file.is_file() and pl.scan_parquet(file).select(pl.len()).collect().item() > frame.height:
+            continue
+        frame.write_parquet(content, compression="zstd")
+        write_whole(file, content.getvalue())
     return kept

@@ -8,12 +8,21 @@ test reads the same answers with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from f1_predict import schemas
 from f1_predict.errors import DownloadError
@@ -30,14 +39,31 @@ Endpoint = Literal["races", "results", "qualifying", "laps", "pitstops"]
 CLOCK = r"^(?:(?:(\d+):)?(\d+):)?(\d{1,2}(?:\.\d+)?)$"
 """A time as "1:26.572", "58.304" or, over an hour, "2:05:07.547"."""
 
+
+def _in_full(pattern: str, what: str) -> BeforeValidator:
+    """Text that matches as a whole: pydantic alone would take 1.0 for an integer, and a number for a date."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(pattern, value, flags=re.ASCII) is None:
+            raise ValueError(f"must be {what}")
+        if not isinstance(value, str) and value is not None:
+            raise ValueError(f"must be {what} as text")
+        return value
+
+    return BeforeValidator(check)
+
+
+_whole = _in_full(r"\d{1,4}", "a whole number")
+_day = _in_full(r"\d{4}-\d{2}-\d{2}", "a date YYYY-MM-DD")
 _Slug = Annotated[str, StringConstraints(pattern=schemas.SLUG)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Clock = Annotated[str, StringConstraints(pattern=CLOCK, strip_whitespace=True)]
 _absent = BeforeValidator(lambda value: None if value in ("", "None", "\\N") else value)
 _OptionalClock = Annotated[_Clock | None, _absent]
-_Number = Annotated[int | None, _absent, Field(ge=0, le=999)]
-_Place = Annotated[int, Field(ge=1, le=99)]
-_LapNumber = Annotated[int, Field(ge=1, le=250)]
+# What stands last is done first.
+_Number = Annotated[int | None, Field(ge=0, le=999), _whole, _absent]
+_Place = Annotated[int, Field(ge=1, le=99), _whole]
+_LapNumber = Annotated[int, Field(ge=1, le=250), _whole]
 
 
 class _Item(BaseModel):
@@ -65,14 +91,22 @@ class _Result(_Item):
     position_text: _Text = Field(alias="positionText")
     driver: _Driver = Field(alias="Driver")
     constructor: _Constructor = Field(alias="Constructor")
-    grid: int = Field(0, ge=0, le=60)
-    laps: int = Field(0, ge=0, le=250)
-    status: _Text = "Unknown"
+    grid: Annotated[int | None, Field(ge=0, le=60), _whole, _absent] = None
+    laps: Annotated[int | None, Field(ge=0, le=250), _whole, _absent] = None
+    status: Annotated[_Text | None, _absent] = None
+
+    @model_validator(mode="after")
+    def _winner_has_all(self) -> _Result:
+        """Of some Jolpica leaves out what is not known; a winner without it means that the key has another name."""
+        lacking = [name for name in ("grid", "laps", "status") if getattr(self, name) is None]
+        if self.position == 1 and lacking:
+            raise ValueError(f"the winner must have {' and '.join(lacking)}")
+        return self
 
 
 class _Qualified(_Item):
     number: _Number = None
-    position: Annotated[int | None, _absent, Field(ge=1, le=60)] = None
+    position: Annotated[int | None, Field(ge=1, le=60), _whole, _absent] = None
     driver: _Driver = Field(alias="Driver")
     constructor: _Constructor = Field(alias="Constructor")
     q1: _OptionalClock = Field(None, alias="Q1")
@@ -93,14 +127,14 @@ class _Lap(_Item):
 
 class _Stop(_Item):
     driver_ref: _Slug = Field(alias="driverId")
-    lap: Annotated[int | None, _absent, Field(ge=1, le=250)] = None
+    lap: Annotated[int | None, Field(ge=1, le=250), _whole, _absent] = None
 
 
 class _Race(_Item):
-    season: int = Field(ge=1950, le=2200)
-    round: int = Field(ge=1, le=99)
+    season: Annotated[int, Field(ge=1950, le=2200), _whole]
+    round: Annotated[int, Field(ge=1, le=99), _whole]
     name: _Text = Field(alias="raceName")
-    date: date
+    date: Annotated[date, _day]
     circuit: _Circuit = Field(alias="Circuit")
 
 
@@ -152,6 +186,7 @@ def fetch(
     season: int,
     round_: int | None = None,
     on_page: Callable[[int], None] | None = None,
+    due: bool = False,
 ) -> list[dict[str, Any]]:
     """The whole answer of an endpoint: its races, with the rows of all pages, as Jolpica spells them.
 
@@ -162,17 +197,19 @@ def fetch(
         season: the year.
         round_: the race; None for all of the season.
         on_page: told after each page how many are still to come.
+        due: an answer without any rows is a wrong one.
 
     Raises:
         DownloadError: if an answer is refused or wrong at all attempts, or keeps changing between its pages.
     """
     where = f"{season}" if round_ is None else f"{season}/{round_}"
     url = f"{base_url.rstrip('/')}/{where}/{endpoint}/"
+    before: list[dict[str, Any]] | None = None
     for _ in range(RESTARTS):
         pages: list[Page] = []
         rows, total = 0, 1
         while rows < total:
-            accept = _acceptor(endpoint, season, round_, rows)
+            accept = _acceptor(endpoint, season, round_, rows, due)
             page = client.get(url, {"limit": PAGE_ROWS, "offset": rows}, accept)
             if pages and page.total != total:
                 break
@@ -181,11 +218,41 @@ def fetch(
             if on_page is not None:
                 on_page(-(-(total - rows) // PAGE_ROWS))
         else:
-            return _joined(pages, ROWS.get(endpoint))
+            overlap = _overlap(pages, endpoint)
+            joined = _joined(pages, ROWS.get(endpoint))
+            # A row on two pages: rows moved between the requests, and another may have been lost. The very same
+            # answer twice is the service's own word.
+            if not overlap or joined == before:
+                return joined
+            before = joined
     raise DownloadError(f"{url}: the answer changed between two of its pages, {RESTARTS} times. Start again later.")
 
 
-def _acceptor(endpoint: Endpoint, season: int, round_: int | None, offset: int) -> Callable[[Answer], Page]:
+def _overlap(pages: list[Page], endpoint: Endpoint) -> bool:
+    """Whether a row is on two pages."""
+    seen: set[str] = set()
+    for page in pages:
+        found = {json.dumps(row, sort_keys=True) for row in _single_rows(page.races, endpoint)}
+        if seen & found:
+            return True
+        seen |= found
+    return False
+
+
+def _single_rows(races: list[dict[str, Any]], endpoint: Endpoint) -> Iterator[Any]:
+    """Each row as Jolpica counts them, with the race and the lap that it is of."""
+    for race in races:
+        if endpoint == "races":
+            yield race["round"]
+        elif endpoint == "laps":
+            yield from ([race["round"], lap["number"], timing] for lap in race["Laps"] for timing in lap["Timings"])
+        else:
+            yield from ([race["round"], row] for row in race[ROWS[endpoint]])
+
+
+def _acceptor(
+    endpoint: Endpoint, season: int, round_: int | None, offset: int, due_any: bool
+) -> Callable[[Answer], Page]:
     """A check that an answer is the whole page that was asked for, in the known layout."""
 
     def accept(answer: Answer) -> Page:
@@ -203,10 +270,12 @@ def _acceptor(endpoint: Endpoint, season: int, round_: int | None, offset: int) 
         except (ValueError, KeyError, TypeError) as error:
             start = answer.content[:40].decode("utf-8", "replace").strip()
             raise BadAnswerError(f"the answer is no race table in JSON (it begins {start!r})") from error
-        rows = _count(endpoint, races)
+        rows = sum(1 for _ in _single_rows(races, endpoint))
         due = min(limit, max(total - offset, 0))
         if first != offset or limit < 1 or rows != due:
             raise BadAnswerError(f"the answer holds {rows} rows from {first} where {due} from {offset} are due")
+        if due_any and not total:
+            raise BadAnswerError("the answer is empty, and there must be something of a season that is over")
         for race in checked:
             if race.season != season or (round_ is not None and race.round != round_):
                 asked = f"{season}" if round_ is None else f"{season} round {round_}"
@@ -214,15 +283,6 @@ def _acceptor(endpoint: Endpoint, season: int, round_: int | None, offset: int) 
         return Page(races, rows, total)
 
     return accept
-
-
-def _count(endpoint: Endpoint, races: list[dict[str, Any]]) -> int:
-    """Rows as Jolpica counts them: races, or results, or single lap times."""
-    if endpoint == "races":
-        return len(races)
-    if endpoint == "laps":
-        return sum(len(lap["Timings"]) for race in races for lap in race["Laps"])
-    return sum(len(race[ROWS[endpoint]]) for race in races)
 
 
 def _joined(pages: list[Page], key: str | None) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from f1_predict.sources.ergast import ErgastData
+from f1_predict.sources.fastf1_live import LapsDue
 from f1_predict.sources.jolpica import CLOCK
 from f1_predict.sources.jolpica_season import SOURCE, calendar, race_parts, season_parts
 from f1_predict.sources.origins import Origin
@@ -70,12 +71,12 @@ def read_jolpica(cache: RawCache, seasons: Sequence[int]) -> tuple[ErgastData, l
     origins: list[Origin] = []
     for season in seasons:
         document = cache.read(*season_parts(season, "races"))
+        moments = {} if document is None else dict(zip(map(_race_id, document.payload), document.items, strict=True))
         for race in sorted(calendar(cache, season), key=lambda race: int(race["round"])):
             race_id = _race_id(race)
             place = (race_id, season, int(race["round"]), race["raceName"], date.fromisoformat(race["date"]))
             races.append((*place, race["Circuit"]["circuitId"]))
-            if document is not None:
-                origins.append(Origin("races", race_id, SOURCE, _version([race]), document.fetched))
+            origins.append(Origin("races", race_id, SOURCE, _version([race]), moments[race_id]))
         of_results = _of_races(cache.read(*season_parts(season, "results")), "Results")
         of_qualifying = _of_races(cache.read(*season_parts(season, "qualifying")), "QualifyingResults")
         for race_id, (rows, fetched) in of_results.items():
@@ -110,10 +111,22 @@ def read_jolpica(cache: RawCache, seasons: Sequence[int]) -> tuple[ErgastData, l
 
 
 def _of_races(document: Document | None, key: str) -> dict[str, tuple[list[dict[str, Any]], datetime]]:
-    """The rows of each race in an answer, and when it was fetched; races without rows left out."""
+    """The rows of each race in an answer, and when they were first had as they are; races without rows left out."""
     if document is None:
         return {}
-    return {_race_id(race): (race[key], document.fetched) for race in document.payload if race[key]}
+    dated = zip(document.payload, document.items, strict=True)
+    return {_race_id(race): (race[key], moment) for race, moment in dated if race[key]}
+
+
+def laps_due(cache: RawCache, season: int, round_: int) -> list[LapsDue]:
+    """The laps that each driver completed by the race's result; none while there is no result."""
+    found = _of_races(cache.read(*season_parts(season, "results")), "Results")
+    rows, _ = found.get(f"{season}_race_{round_}", ([], None))
+    due = []
+    for row in rows:
+        code, number = row["Driver"].get("code"), _int(row.get("number"))
+        due.append(LapsDue(code if _given(code) else None, None if number is None else str(number), _laps_of(row)))
+    return due
 
 
 def _entry_origins(
@@ -132,10 +145,14 @@ def _entry_origins(
 def _result(race_id: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return (
         *(race_id, row["Driver"]["driverId"], row["Constructor"]["constructorId"]),
-        *(int(row.get("grid", 0)), int(row.get("laps", 0)), row.get("status", "Unknown")),
+        *(_int(row.get("grid")) or 0, _laps_of(row), row.get("status") or "Unknown"),
         *_names(row),
         *(_int(row.get("number")), row["positionText"], int(row["position"])),
     )
+
+
+def _laps_of(row: dict[str, Any]) -> int:
+    return _int(row.get("laps")) or 0
 
 
 def _qualified(race_id: str, row: dict[str, Any]) -> tuple[Any, ...]:

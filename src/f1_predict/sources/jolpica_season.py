@@ -52,9 +52,9 @@ class JolpicaFetcher:
         client: asks, within the limits.
         base_url: of the service.
         cache: where answers are kept.
-        refresh: ask anew for what may have changed since: calendars, results, qualifying, and laps of late races
-            or that were not there.
-        on_progress: told after every request.
+        refresh: ask anew for what may have changed since: calendars, results, qualifying, and laps and pit stops that
+            were not there, whatever their age. Those of late races are asked for anew in any case.
+        on_progress: told at once, and after every request.
     """
 
     def __init__(
@@ -73,17 +73,20 @@ class JolpicaFetcher:
         """Fetch the calendars of the seasons, and from them foresee how many requests are needed."""
         for season in seasons:
             self._planned[season_parts(season, "races")] = 1
+        self._report()
         for season in seasons:
             self._need(season_parts(season, "races"), "races", season, None, _end(season))
         for season in seasons:
             for parts, endpoint, _ in self._steps(season):
                 self._planned[parts] = _USUAL_PAGES[endpoint]
+        self._report()
 
     def fetch_season(self, season: int) -> None:
         """Fetch all that is needed of a season whose calendar is there.
 
         Raises:
             DownloadError: as `jolpica.fetch`; what came before it is kept.
+            DiskError: if an answer cannot be written.
         """
         for parts, endpoint, last in self._steps(season):
             round_ = int(parts[2]) if endpoint not in _OF_SEASON else None
@@ -114,8 +117,13 @@ class JolpicaFetcher:
             return True
         settled = _settled(document, last)
         if endpoint in ("laps", "pitstops"):
-            return not settled and (self._refresh or not document.payload)
+            return not settled or (self._refresh and not document.payload)
+        if endpoint == "races" and not document.payload and self._is_over(last.year):
+            return True  # stored before the season was over
         return self._refresh or not settled
+
+    def _is_over(self, season: int) -> bool:
+        return season < self._cache.clock().year
 
     def _need(self, parts: tuple[str, ...], endpoint: Endpoint, season: int, round_: int | None, last: date) -> None:
         if not self._is_needed(parts, endpoint, last):
@@ -126,7 +134,8 @@ class JolpicaFetcher:
             self._planned[parts] = left
             self._report()
 
-        races = fetch(self._client, self._base_url, endpoint, season, round_, on_page)
+        due = endpoint == "races" and self._is_over(season)
+        races = fetch(self._client, self._base_url, endpoint, season, round_, on_page, due)
         self._cache.write(races, *parts)
         self._planned.pop(parts, None)
 

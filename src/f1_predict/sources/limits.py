@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from f1_predict.errors import DownloadError
+from f1_predict.errors import DiskError
 from f1_predict.sources.raw import write_whole
 
+LONG_WAIT_S = 5.0
+"""Waits from here on are told."""
 Limit = tuple[int, float]
 """So many requests in so many seconds."""
 
@@ -25,9 +27,10 @@ class RateLimiter:
         history: file that remembers when requests were made, so that a second run keeps the limits with the first.
         clock: seconds since the epoch.
         sleep: waits so many seconds.
+        on_wait: told of every long wait, in seconds, before it.
 
     Raises:
-        DownloadError: if the history cannot be written.
+        DiskError: if the history cannot be written.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class RateLimiter:
         history: Path | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
+        self._on_wait = on_wait
         self.limits, self._history = tuple(limits), history
         self._clock, self._sleep = clock, sleep
         self._times: deque[float] = deque(maxlen=max((count for count, _ in limits), default=1))
@@ -49,11 +54,13 @@ class RateLimiter:
         """Return when the next request may be made, and count it as made.
 
         Raises:
-            DownloadError: if the history cannot be written.
+            DiskError: if the history cannot be written.
         """
         if not self.limits:
             return
         while (left := self.seconds_for(1)) > 0.0:
+            if self._on_wait is not None and left >= LONG_WAIT_S:
+                self._on_wait(left)
             self._sleep(left)
         now = self._clock()
         self._times.append(now)
@@ -62,7 +69,7 @@ class RateLimiter:
                 with self._history.open("a", encoding="ascii") as file:
                     file.write(f"{now:.3f}\n")
             except OSError as error:
-                raise DownloadError(
+                raise DiskError(
                     f"{self._history}: cannot be written ({error.strerror}), so that the limits could not be kept. "
                     "Free the place, or choose another with --raw."
                 ) from error

@@ -31,12 +31,14 @@ class Built:
         provenance: of every table and race, as `tables.provenance`.
         quality: what was found untidy, conflicts between sources included.
         missing: coming races that had to be left out.
+        calendar: the race_ids of the whole calendars of the seasons, of races left out too.
     """
 
     tables: Tables
     provenance: pl.DataFrame
     quality: QualityReport
     missing: tuple[Missing, ...]
+    calendar: tuple[str, ...]
 
 
 def build_fetched(cache: RawCache, seasons: Sequence[int], earlier: pl.DataFrame | None = None) -> Built:
@@ -58,6 +60,7 @@ def build_fetched(cache: RawCache, seasons: Sequence[int], earlier: pl.DataFrame
             f"{cache.root}: there is no calendar of {without[0]}. It comes from Jolpica: "
             f"'f1-predict fetch --seasons {without[0]} --source jolpica'. If Jolpica has none, leave that season out."
         )
+    listed = tuple(ergast.races["race_id"])
     release = stored_release(cache)
     courses = None
     if release is not None:
@@ -75,4 +78,4 @@ def build_fetched(cache: RawCache, seasons: Sequence[int], earlier: pl.DataFrame
     ]
     there = {name: set(getattr(found.tables, name)["race_id"].unique()) for name in TABLE_NAMES}
     used = [origin for origin in [*origins, *timed] if origin.race_id in there[origin.table]]
-    return Built(found.tables, provenance_of(used), found.quality, tuple(missing))
+    return Built(found.tables, provenance_of(used), found.quality, tuple(missing), listed)

@@ -19,8 +19,8 @@ PRECEDENCE: dict[str, dict[str, tuple[str, ...]]] = {
         "scheduled_laps": (F1DB, ERGAST),
     },
     "entries": {
-        **dict.fromkeys(("race_id", "driver_id", "constructor_id", "car_number"), (ERGAST, ENTRY_LIST)),
-        "grid": (F1DB, ERGAST, ENTRY_LIST),
+        **dict.fromkeys(("race_id", "driver_id", "constructor_id", "car_number"), (ENTRY_LIST, ERGAST)),
+        "grid": (ENTRY_LIST, F1DB, ERGAST),
         "grid_penalty": (F1DB,),
         **dict.fromkeys(("qualifying_position", "q1_s", "q2_s", "q3_s"), _ERGAST),
         **dict.fromkeys(("fp1_s", "fp2_s", "fp3_s", "fp4_s"), (F1DB,)),
@@ -35,14 +35,17 @@ PRECEDENCE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "weather": dict.fromkeys(schemas.dtypes("weather"), (FASTF1,)),
 }
-"""Table -> column -> sources, the first that knows a value first."""
+"""Table -> column -> sources, the first that knows a value first. An entry list is there for a coming race only."""
+
+_COMING = "an entry list counts for a coming race only, and ends with it"
 
 NOTES: dict[tuple[str, str], str] = {
     (
         "races",
         "scheduled_laps",
     ): "Ergast: the winner's laps; of a coming race, the distance rule or the last race there",
-    ("entries", "grid"): "Ergast's of a coming race is the order of qualifying, which an entry list goes before",
+    **{("entries", column): _COMING for column in ("race_id", "driver_id", "constructor_id", "car_number")},
+    ("entries", "grid"): f"{_COMING}; Ergast's of a coming race is the order of qualifying",
     ("laps", "lap_time_s"): "FastF1's session clock is compared and conflicts are reported; it is right at red flags",
     ("laps", "end_time_s"): "Ergast's lap times summed; FastF1's clock where the whole field lost over a minute",
     ("laps", "speed_kmh"): "f1db's course length over Ergast's lap time",
@@ -58,12 +61,12 @@ def first_source(table: str, column: str, sources: set[str]) -> str | None:
 
 
 def precedence_rows() -> list[tuple[str, str, str, str]]:
-    """(table, columns, sources, note) for people: neighbours with the same sources and no note are one row."""
+    """(table, columns, sources, note) for people: neighbours with the same sources and the same note are one row."""
     rows: list[tuple[str, str, str, str]] = []
     for table in schemas.TABLE_NAMES:
         for column in schemas.dtypes(table):
             sources, note = ", ".join(PRECEDENCE[table][column]), NOTES.get((table, column), "")
-            if rows and rows[-1][0] == table and rows[-1][2:] == (sources, note) and not note:
+            if rows and rows[-1][0] == table and rows[-1][2:] == (sources, note):
                 rows[-1] = (table, f"{rows[-1][1]}, {column}", sources, note)
             else:
                 rows.append((table, column, sources, note))

@@ -66,13 +66,28 @@ def write_skipped_races(tables: Tables, path: Path = Path("data/multimodal/skipp
     return SkippedCounts(**content["counts"])
 
 
+def refresh_skipped_races(tables: Tables, data: Path) -> None:
+    """Write the list that belongs to a store again, if it is not there or says something else.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
+    file = skipped_file(data)
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        there = None  # not there, or damaged: written anew
+    if there != skipped_races(tables):
+        write_skipped_races(tables, file)
+
+
 def count_skipped(path: Path = Path("data/multimodal/skipped_races.json")) -> SkippedCounts:
     """The counts in a file of `write_skipped_races`.
 
     Raises:
         StoreError: if the file is missing or is no such file.
     """
-    remedy = "Write it again with 'f1-predict ingest --ergast DIR'."
+    remedy = "Write it again with 'f1-predict fetch --seasons YEAR' or 'f1-predict ingest --ergast DIR'."
     try:
         counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
         return SkippedCounts(races=int(counts["races"]), drivers=int(counts["drivers"]))

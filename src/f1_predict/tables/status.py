@@ -77,17 +77,15 @@ def gaps(covered: pl.DataFrame, data_options: str = "") -> list[Gap]:
 
     Args:
         covered: as returned by `coverage`.
-        data_options: added to the commands (" --out DIR"), where the store is not in its usual place.
+        data_options: added to the commands (" --out DIR --raw DIR"), where the store or the answers are not in their
+            usual places.
     """
-    commands = {
-        "entries": "f1-predict update --seasons {}",
-        "results": "f1-predict update --seasons {}",
-        "course": "f1-predict fetch --seasons {} --source jolpica,f1db",
-        "laps": "f1-predict update --seasons {}",
-        "tyres": "f1-predict fetch --seasons {} --source jolpica,fastf1",
-        "weather": "f1-predict fetch --seasons {} --source jolpica,fastf1",
-    }
-    found = [gap for kind in KINDS for gap in gaps_of(covered, kind, commands[kind] + data_options)]
+    # `update` and not `fetch`, which does not ask again for what it holds to be final.
+    sources = {"course": " --source jolpica,f1db"}
+    sources |= dict.fromkeys(("tyres", "weather"), " --source jolpica,fastf1")
+    sources |= dict.fromkeys(("entries", "results", "laps"), "")
+    command = "f1-predict update --seasons {}"
+    found = [gap for kind in KINDS for gap in gaps_of(covered, kind, command + sources[kind] + data_options)]
     return sorted(found, key=lambda gap: (gap.first, KINDS.index(gap.kind)))
 
 

@@ -32,7 +32,9 @@ INGESTED, SIMULATED = "ingested", "simulated"
 """Where the races of a store come from."""
 SWAP_S = 10.0
 """How long a reader waits for a writer that is between its two renames."""
-REMEDY = "Make one with 'f1-predict ingest --ergast DIR' or 'f1-predict simulate'."
+REMEDY = (
+    "Make one with 'f1-predict fetch --seasons 2023-2024', 'f1-predict ingest --ergast DIR' or 'f1-predict simulate'."
+)
 
 
 def locked(out: Path) -> AbstractContextManager[None]:
@@ -79,7 +81,7 @@ def _replace(tables: Tables, out: Path, source: str, provenance: pl.DataFrame | 
         new.rename(out)
         if old.exists():
             shutil.rmtree(old)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars has errors of its own for a write that fails
         _recover(out)
         shutil.rmtree(new, ignore_errors=True)
         raise StoreError(f"{out}: the store cannot be written ({error}). Free the place, or choose another.") from error
@@ -105,7 +107,7 @@ def read_store(path: Path, seasons: Iterable[int] | None = None) -> Tables:
     if missing := sorted(wanted - have):
         known = f"it has {min(have)} to {max(have)}" if have else "it has none"
         raise StoreError(
-            f"{path}: the store has no race in {', '.join(map(str, missing))}; {known}. Ingest them first."
+            f"{path}: the store has no race in {', '.join(map(str, missing))}; {known}. Fetch or ingest them first."
         )
     races = tables.races.filter(pl.col("season").is_in(sorted(wanted)))
     keys = races.select("race_id")

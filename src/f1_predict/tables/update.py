@@ -5,7 +5,7 @@ What the newer word knows less of (a fetch without f1db or FastF1 over an ingest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -27,6 +27,8 @@ KEYS = {
     "laps": ["race_id", "driver_id", "lap"],
     "weather": ["race_id", "time_s"],
 }
+LISTED = ("constructor_id", "car_number", "grid")
+"""What an entry list says of a driver."""
 SHOWN = 5
 """Drivers named in one line of a change."""
 
@@ -63,7 +65,7 @@ def update_tables(
     old_provenance: pl.DataFrame,
     new: Tables,
     new_provenance: pl.DataFrame,
-    seasons: Sequence[int] = (),
+    calendar: Collection[str] = (),
 ) -> Updated:
     """Lay newly built races over those of a store.
 
@@ -72,7 +74,8 @@ def update_tables(
         old_provenance: where they came from, as `tables.provenance`.
         new: newly built races, whole ones.
         new_provenance: where these came from.
-        seasons: seasons whose whole calendar `new` holds: a coming race of theirs that it lacks was cancelled.
+        calendar: race_ids of the whole calendars of some seasons, of races too that `new` lacks because too little is
+            known of them. A coming race of these seasons that is not listed was cancelled.
 
     Returns:
         all races sorted. A race whose rows are as they were keeps them and its provenance.
@@ -82,7 +85,7 @@ def update_tables(
     old_provenance = with_inferred(old_provenance, old)
     new = _completed(old, families_of(old_provenance), new, families_of(new_provenance))
     changes = _changes(old, new)
-    cancelled = _cancelled(old, new, seasons)
+    cancelled = _cancelled(old, calendar)
     changed = [change.race_id for change in changes]
     gone = changed + [change.race_id for change in cancelled]
 
@@ -102,7 +105,9 @@ def update_tables(
     )
 
 
-def update_store(out: Path, new: Tables, provenance: pl.DataFrame, seasons: Sequence[int] = ()) -> tuple[Change, ...]:
+def update_store(
+    out: Path, new: Tables, provenance: pl.DataFrame, calendar: Collection[str] = ()
+) -> tuple[Change, ...]:
     """`update_tables` on the store in a folder, which may not be there yet. Nothing is written if nothing changed.
 
     Raises:
@@ -113,7 +118,7 @@ def update_store(out: Path, new: Tables, provenance: pl.DataFrame, seasons: Sequ
         source = require_real(out)
         old = None if source is None else read_store(out)
         known = pl.DataFrame(schema=COLUMNS) if source is None else read_provenance(out)
-        updated = update_tables(old, known, new, provenance, seasons)
+        updated = update_tables(old, known, new, provenance, calendar)
         if updated.changes:
             write_store(updated.tables, out, provenance=updated.provenance)
         return updated.changes
@@ -161,15 +166,21 @@ def _completed(old: Tables, before: Families, new: Tables, after: Families) -> T
             was, fresh = _of(getattr(old, name), race_ids), _of(frame, race_ids)
             absent = was.join(fresh, on="race_id", how="anti")  # a race without a row now keeps those it had
             if name != "weather":
-                fresh = _with_old(fresh, was, name, known, now)
+                fresh = _with_old(fresh, was, name, known - {ENTRY_LIST}, now)
             if name == "entries" and ENTRY_LIST in known - now:
-                fresh = _entry_list_first(fresh, was, new.results)
+                fresh = _entry_list_first(fresh, was, new.results, known - now)
             frame = pl.concat([frame.filter(~pl.col("race_id").is_in(race_ids)), fresh, absent])
         done[name] = frame
     lengths = done["races"].select("race_id", "course_length_km")
     laps = done["laps"].join(lengths, on="race_id", how="left", maintain_order="left")
     speed = mean_speed(pl.col("course_length_km"), pl.col("lap_time_s"))
-    done["laps"] = laps.with_columns(speed_kmh=speed).drop("course_length_km")
+    laps = laps.with_columns(speed_kmh=speed).drop("course_length_km")
+    grid = done["entries"].select("race_id", "driver_id", "grid")
+    laps = laps.join(grid, on=["race_id", "driver_id"], how="left", maintain_order="left")
+    # A start from the pit lane shows in the grid, which may be one that was kept.
+    start = (pl.col("lap") == 1) & pl.col("pit_out").is_not_null() & pl.col("grid").is_not_null()
+    rolled = pl.when(start).then(pl.col("grid") == 0).otherwise("pit_out")
+    done["laps"] = laps.with_columns(pit_out=rolled).drop("grid")
     return Tables(**done).sort()
 
 
@@ -216,15 +227,20 @@ def _retimed(fresh: pl.DataFrame, was: pl.DataFrame) -> list[str]:
     return pl.concat([part.select("race_id") for part in parts]).unique()["race_id"].to_list()
 
 
-def _entry_list_first(fresh: pl.DataFrame, was: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
-    """Of coming races the user's entry list stands; the service only adds what was driven in qualifying."""
+def _entry_list_first(fresh: pl.DataFrame, was: pl.DataFrame, results: pl.DataFrame, lost: set[str]) -> pl.DataFrame:
+    """Of coming races the user's entry list says who starts for whom and from where; all else is the services'."""
     coming = fresh.join(results, on="race_id", how="anti").select("race_id").unique()
     if coming.is_empty():
         return fresh
-    times = ["qualifying_position", "q1_s", "q2_s", "q3_s"]
-    listed = was.join(coming, on="race_id", how="semi").drop(times)
-    listed = listed.join(fresh.select("race_id", "driver_id", *times), on=["race_id", "driver_id"], how="left")
-    return pl.concat([fresh.join(coming, on="race_id", how="anti"), listed.select(fresh.columns)])
+    pair = ["race_id", "driver_id"]
+    others = [c for c in fresh.columns if c not in (*pair, *LISTED)]
+    old = was.join(coming, on="race_id", how="semi")
+    listed = old.select(*pair, *LISTED).join(fresh.select(*pair, *others), on=pair, how="left", maintain_order="left")
+    kept = [c for c in others if first_source("entries", c, lost) is not None]
+    before = old.select(*pair, *(pl.col(c).alias(f"_{c}") for c in kept))
+    listed = listed.join(before, on=pair, how="left", maintain_order="left")
+    listed = listed.with_columns(pl.coalesce(c, f"_{c}") for c in kept).select(fresh.columns)
+    return pl.concat([fresh.join(coming, on="race_id", how="anti"), listed])
 
 
 def _changes(old: Tables, new: Tables) -> list[Change]:
@@ -292,13 +308,13 @@ def _rows_text(name: str, was: pl.DataFrame, now: pl.DataFrame) -> str:
     return f"{name} {other} of {now.height} rows{which}"
 
 
-def _cancelled(old: Tables, new: Tables, seasons: Sequence[int]) -> list[Change]:
+def _cancelled(old: Tables, calendar: Collection[str]) -> list[Change]:
     """Coming races of the store that a whole calendar no longer lists."""
-    listed = set(new.races["race_id"])
+    seasons = {_order(race_id)[0] for race_id in calendar}
     coming = old.races.filter(pl.col("season").is_in(list(seasons))).join(old.results, on="race_id", how="anti")
     rows: list[tuple[str, str, date]] = list(coming.select("race_id", "name", "date").iter_rows())
     return [
         Change(race_id, "removed", f"{name} of {day} is no longer in the calendar")
         for race_id, name, day in rows
-        if race_id not in listed
+        if race_id not in calendar
     ]
