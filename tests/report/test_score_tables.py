@@ -176,8 +176,9 @@ class TestVerdicts:
             changed = with_change(changed, "best", "ensemble_inrace", fraction, "log_loss", change)
             changed = with_change(changed, "network_fusion", "network_table", fraction, "log_loss", BETTER)
             changed = with_change(changed, "network_fusion", "network_table", fraction, "accuracy", change)
+            changed = with_change(changed, "best", "best_without_pictures", fraction, "log_loss", OPEN)
         lines = verdicts(changed)
-        assert len(lines) == 3
+        assert len(lines) == 4
         assert lines[0].startswith("network_fusion against ensemble_pre, log_loss: ")
         assert lines[1] == (
             "network_fusion against network_table, log_loss: better before the race, at 10 %, at 25 %, at 50 %, "
@@ -187,6 +188,10 @@ class TestVerdicts:
         assert lines[2] == (
             "best against ensemble_inrace, log_loss: worse before the race; not told apart at 10 %, at 75 %; "
             "better at 25 %, at 50 %."
+        )
+        assert lines[3] == (
+            "best against best_without_pictures, log_loss: not told apart before the race, at 10 %, at 25 %, at 50 %, "
+            "at 75 %."
         )
 
     def test_models_that_the_file_lacks(self, foreign: Scorecard) -> None:
