@@ -37,7 +37,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix src tests
 
 # docs/results.md: ten seasons forecast walk-forward from the real races in $(DATA), all rungs of the ladder, and the
-# report beside the predictions. On two cores: the pictures take about 40 minutes, once; the rest about 40 more.
+# report beside the predictions. On two cores: the pictures take about half an hour, once; the rest as long again.
 REAL := build/results
 results: $(STAMP)
 	$(BIN)/f1-predict ingest --ergast $(DATA)/ergast --f1db $(DATA)/f1db --fastf1 $(DATA)/fastf1 \
