@@ -45,9 +45,9 @@ def backtest(
         data, embeddings, out, seasons, names, fractions_of(fractions), workers or default_workers()
     )
     facts = backtesting.backtest(console, request, chosen)
-    scoring.score_predictions(console, [out], data)
+    card = scoring.score_predictions(console, [out], data)
     if results is not None:
         given = {"models": models, "weights": weights, "config": config}
         options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
         command = f"f1-predict backtest --test-seasons {test_seasons} --fractions {fractions}{options} --results FILE"
-        backtesting.write_results(console, request, facts, command, results)
+        backtesting.write_results(console, request, facts, card, command, results)

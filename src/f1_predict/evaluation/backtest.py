@@ -256,9 +256,9 @@ def _finished(unit: Unit) -> pl.DataFrame | None:
 
 
 def _digest(workshop: Workshop, plan: Plan, config: Config, season: int, model: str) -> str:
-    """What a unit's forecasts are made from: rows, code, settings and fractions."""
+    """What a unit's forecasts are made from: rows (whose name tells their code), settings and fractions."""
     settings = config.model_dump(mode="json", exclude={"evaluation": {"bootstrap_draws", "seed", "fractions"}})
-    made_from = [workshop.rows.name, code_digest(), settings, plan.fractions, season, model]
+    made_from = [workshop.rows.name, settings, plan.fractions, season, model]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from f1_predict.config import Config
 from f1_predict.errors import ConfigError, DataError, NotFoundError
-from f1_predict.evaluation import metrics
+from f1_predict.evaluation import ladder, metrics
 from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, UniformBaseline
 from f1_predict.evaluation.bootstrap import Change, paired_change
 from f1_predict.horizon import RaceArchive
@@ -32,16 +32,9 @@ ANY_LAP = "network_fusion_any_lap"
 """The network of the fusion rung, trained on the rows of all fractions at once: no rung, but what forecasts any lap."""
 LADDER = ("uniform", "grid", "current_order", "ensemble_pre", "network_table", "network_fusion", ANY_LAP)
 """Models compared, in the order of every table."""
-CANDIDATE, RIVALS = "network_fusion", ("ensemble_pre", "network_table")
-"""The design asks that the first be more than 5 % better than the others."""
-TARGET_PERCENT = 5.0
+CANDIDATE, RIVALS = ladder.DESIGN_CANDIDATE, ladder.DESIGN_RIVALS
 METRICS = ("accuracy", "log_loss", "mae", "rps", "spearman")
 COMPARED = ("accuracy", "log_loss", "mae")
-
-
-def moment(fraction: float) -> str:
-    """A fraction of the race in words."""
-    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Improvement:
     @property
     def met(self) -> bool:
         """Whether the design's target is met; never where the rival's score is 0 and no percentage is defined."""
-        return isfinite(self.change.improvement) and self.change.improvement > TARGET_PERCENT
+        return isfinite(self.change.improvement) and self.change.improvement > ladder.DESIGN_TARGET
 
 
 @dataclass(frozen=True)
@@ -144,7 +137,7 @@ def compare(
     frames, networks, weights = [], {}, {}
     for fraction in fractions:
         parts = [part.take(_at(archive, part, fraction)) for part in (train, validation, test)]
-        when = moment(fraction)
+        when = ladder.moment(fraction)
         say(f"ensemble_pre, {when}: fitting the tabular baseline")
         ensemble = _fit_ensemble(parts[0], parts[1], config)
         say(f"network_table, {when}: training the network with every picture masked")

@@ -143,6 +143,16 @@ class Fold:
         """Training and validation cuts."""
         return np.concatenate([self.train, self.validation])
 
+    @property
+    def scored_cuts(self) -> Integers:
+        """The cuts at the scored fractions, of all seasons, each once."""
+        return cuts_at(self.at, self.scored)
+
+
+def cuts_at(at: Mapping[float, Integers], fractions: Sequence[float]) -> Integers:
+    """The cuts that stand at some fractions, each once, in the order of time."""
+    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(at[fraction] for fraction in fractions)]))
+
 
 def fold_of(table: CutTable, cuts: Cuts, plan: Plan, season: int) -> Fold:
     """What may be learnt from and what is to be forecast, for one test season.
@@ -168,7 +178,7 @@ def fold_of(table: CutTable, cuts: Cuts, plan: Plan, season: int) -> Fold:
         )
     split = split_seasons([*earlier, season], (earlier[0], earlier[-1]), (season, season))
     scored = tuple(fraction for fraction in plan.fractions if fraction in at)
-    wanted = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(at[fraction] for fraction in scored)]))
+    wanted = cuts_at(at, scored)
     return Fold(
         season=season,
         train=np.flatnonzero(np.isin(seasons, split.train) & has_result),

@@ -15,7 +15,8 @@ RUNGS: dict[str, str] = {
 """Rung -> what it is, in the order of every table."""
 
 DESIGN_CANDIDATE, DESIGN_RIVALS = "network_fusion", ("ensemble_pre", "network_table")
-"""The design asks that the first be more than 5 % better than the others."""
+DESIGN_TARGET = 5.0
+"""The design asks that the first be better than the others by more than so many percent."""
 EXPERT_CANDIDATE, EXPERT_RIVAL = "best", "ensemble_inrace"
 """The comparison that counts for an expert."""
 PERSISTENCE = "current_order"
@@ -40,6 +41,11 @@ COUNTED = frozenset({"uniform", "grid", PERSISTENCE})
 other: every place goes to one driver, and whoever uses such a model would do the same."""
 IN_RACE_ONLY = frozenset({"current_order"})
 """Rungs that need a running order, and so do not forecast before the race."""
+
+
+def moment(fraction: float) -> str:
+    """A fraction of the race in words."""
+    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
 
 
 def ordered(models: list[str]) -> list[str]:

@@ -101,8 +101,7 @@ def ensemble_pre(archive: RaceArchive, table: CutTable, fold: Fold, config: Conf
 
 def ensemble_inrace(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
     """Rung 7: learns positions from all cuts, and who is classified from the scored ones."""
-    scored = np.concatenate([fold.at[fraction] for fraction in fold.scored])
-    finish = (_only(fold.train, scored), _only(fold.validation, scored))
+    finish = (_only(fold.train, fold.scored_cuts), _only(fold.validation, fold.scored_cuts))
     learn = (fold.train, fold.validation)
     output = _ensemble(table, learn, finish, fold.test, config.inrace_ensemble, _all_values)
     return {"ensemble_inrace": output}
@@ -151,8 +150,7 @@ def network_fusion(archive: RaceArchive, table: CutTable, fold: Fold, config: Co
 
 def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool) -> Output:
     """The design's network, one fit for all scored fractions; a second one forecasts who is classified."""
-    scored = np.unique(np.concatenate([fold.at[fraction] for fraction in fold.scored]))
-    parts = [_encoded(table, cuts) for cuts in (_only(fold.train, scored), _only(fold.validation, scored))]
+    parts = [_encoded(table, _only(cuts, fold.scored_cuts)) for cuts in (fold.train, fold.validation)]
     test = _encoded(table, fold.test, labelled=False)
     outputs = {}
     heads: tuple[Head, ...] = ("position", "finish")
@@ -199,8 +197,7 @@ def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> M
     normaliser = FeatureNormaliser.fit(_all_values(table, table.rows_of(learned)), names)
     train, validation = (_field_rows(table, cuts, normaliser) for cuts in (learned, held_out))
     test = _field_rows(table, fold.test, normaliser, labelled=False)
-    scored = np.concatenate([fold.at[fraction] for fraction in fold.scored])
-    train = replace(train, always=np.isin(learned, scored))  # of the other moments each epoch sees a part
+    train = replace(train, always=np.isin(learned, fold.scored_cuts))  # of the other moments each epoch sees a part
     trained = fit_field(train, validation, config.field)
     return {
         "best": Output(*trained.predict(test)),

@@ -314,11 +314,6 @@ def _pictures(model: str, fraction: float, forecasts: Forecasts) -> pl.DataFrame
     )
 
 
-def moment(fraction: float) -> str:
-    """A fraction of the race in words."""
-    return "before the race" if fraction == 0 else f"after {fraction:.0%} of the race"
-
-
 def _notes(scored: ScoredRaces, models: Sequence[str], fractions: Sequence[float]) -> tuple[str, ...]:
     """Races that some models lack, and forecasts that could not be scored in full."""
     notes = []
@@ -326,6 +321,7 @@ def _notes(scored: ScoredRaces, models: Sequence[str], fractions: Sequence[float
         shown = ", ".join(scored.skipped[:NAMED]) + (" and others" if len(scored.skipped) > NAMED else "")
         notes.append(f"races without results, skipped: {len(scored.skipped)} ({shown}).")
     for fraction in fractions:
+        when = ladder.moment(fraction)
         covered = {
             model: {race.race_id for race in scored.forecasts[model, fraction].races}
             for model in models
@@ -336,15 +332,14 @@ def _notes(scored: ScoredRaces, models: Sequence[str], fractions: Sequence[float
             if fraction == 0 and model in ladder.IN_RACE_ONLY:
                 continue
             if model not in covered:
-                notes.append(f"{model} has no forecasts {moment(fraction)}.")
+                notes.append(f"{model} has no forecasts {when}.")
             elif lacking := len(every - covered[model]):
                 notes.append(
-                    f"{model} lacks {lacking} of the {len(every)} races {moment(fraction)}: its scores there are over "
+                    f"{model} lacks {lacking} of the {len(every)} races {when}: its scores there are over "
                     "other races than those of other models; pairs are compared over common races only."
                 )
     for (model, fraction), forecasts in scored.forecasts.items():
         if forecasts.some_finish and any(race.finish is None for race in forecasts.races):
-            notes.append(
-                f"{model} forecasts p_finish for a part of the races {moment(fraction)}: finish is not scored there."
-            )
+            when = ladder.moment(fraction)
+            notes.append(f"{model} forecasts p_finish for a part of the races {when}: finish is not scored there.")
     return tuple(notes)

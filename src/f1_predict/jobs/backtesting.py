@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +17,10 @@ from f1_predict.evaluation import ladder
 from f1_predict.evaluation.backtest import UnitDone, Workshop, rows_digest, run_backtest
 from f1_predict.evaluation.folds import Cuts, Plan
 from f1_predict.evaluation.predictions import read_predictions, write_predictions
-from f1_predict.evaluation.scorecard import make_scorecard
+from f1_predict.evaluation.scorecard import Scorecard, make_scorecard
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.learning import make_encoder
+from f1_predict.jobs.memory import peak_gb
 from f1_predict.jobs.reporting import FILE_DIGEST, read_facts
 from f1_predict.jobs.scoring import of_seasons
 from f1_predict.jobs.stores import open_archive
@@ -113,29 +112,30 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
         "time": f"{took / 60:.1f} min on {request.workers} processes, {prepared / 60:.1f} of them until the first fit"
         + (f"; {len(kept)} of {len(plan.seasons) * len(plan.models)} pairs were there already" if kept else ""),
         "peak memory": peak_memory(request.workers),
-        **_of_the_fits(request, len(kept) == len(plan.seasons) * len(plan.models)),
         FILE_DIGEST: hashlib.sha256(request.out.read_bytes()).hexdigest(),
     }
+    if len(kept) == len(plan.seasons) * len(plan.models):
+        facts |= _of_the_fits(request, facts[FILE_DIGEST])
     write_atomically(request.facts, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     return facts
 
 
-def _of_the_fits(request: Request, nothing_fitted: bool) -> dict[str, str]:
-    """Time and memory of the run that fitted everything, where this one only read what that left."""
-    if not (nothing_fitted and request.facts.is_file()):
+def _of_the_fits(request: Request, digest: str) -> dict[str, str]:
+    """Time and memory of the run that made these very predictions, where this one only read what that left."""
+    told = read_facts(request.facts) if request.facts.is_file() else {}
+    if told.get(FILE_DIGEST) != digest:
         return {}
-    told = read_facts(request.facts)
     return {name: told[name] for name in ("time", "peak memory") if name in told}
 
 
-def write_results(console: Console, request: Request, facts: Mapping[str, str], command: str, page: Path) -> None:
-    """Score the predictions and write the results page."""
-    predictions = read_predictions(request.out)
-    tables = read_store(request.data)
-    card = make_scorecard(predictions, tables.races, tables.results)
+def write_results(
+    console: Console, request: Request, facts: Mapping[str, str], card: Scorecard, command: str, page: Path
+) -> None:
+    """Write the results page from the scorecard of the predictions, with the untouched seasons scored alone."""
     untouched = None
     if card.seasons[0] < ladder.FIRST_UNTOUCHED_SEASON <= card.seasons[-1]:
-        later = of_seasons(predictions, (ladder.FIRST_UNTOUCHED_SEASON, card.seasons[-1]))
+        tables = read_store(request.data)
+        later = of_seasons(read_predictions(request.out), (ladder.FIRST_UNTOUCHED_SEASON, card.seasons[-1]))
         untouched = make_scorecard(later, tables.races, tables.results)
     write_backtest_results(page, BacktestResults(command, facts, card, untouched))
     console.print(f"Results page -> {page}")
@@ -143,10 +143,7 @@ def write_results(console: Console, request: Request, facts: Mapping[str, str], 
 
 def peak_memory(workers: int) -> str:
     """Resident memory of this process and, at most, of its workers together."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    own, child = (
-        resource.getrusage(who).ru_maxrss * unit / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own, child = peak_gb()
     together = own + (workers * child if workers > 1 else 0.0)
     return f"at most {together:.1f} GB resident ({own:.1f} here, {child:.1f} the largest worker)"
 

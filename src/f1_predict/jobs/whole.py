@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from f1_predict.config import Config
-from f1_predict.evaluation.compare import ANY_LAP, Comparison, moment
+from f1_predict.evaluation.compare import ANY_LAP, Comparison
+from f1_predict.evaluation.ladder import moment
 from f1_predict.horizon import FullRace, PreRace, RaceArchive
 from f1_predict.jobs.forecasts import print_forecast
 from f1_predict.jobs.learning import compare_models
+from f1_predict.jobs.memory import peak_gb
 from f1_predict.jobs.pictures import build_dataset, draw_traces
 from f1_predict.jobs.stores import Seasons, skipped_text
 from f1_predict.models.vision_encoder import VisionEncoder
@@ -89,10 +89,7 @@ def facts_of(
 ) -> dict[str, str]:
     """What the results page was made from, and what it took."""
     train, validation, test = comparison.rows
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-    peak, child = (
-        resource.getrusage(who).ru_maxrss * unit / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    peak, child = peak_gb()
     return {
         "races": f"{len(archive.race_ids):,}, {archive.tables.laps.height:,} laps",
         "split": split.describe(),

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from f1_predict.evaluation import ladder
-from f1_predict.evaluation.scorecard import PRIMARY, Scorecard, moment
+from f1_predict.evaluation.ladder import moment
+from f1_predict.evaluation.scorecard import PRIMARY, Scorecard
 from f1_predict.report.results_page import markdown_table
 from f1_predict.report.score_tables import overview_table, scorecard_tables, verdicts
 from f1_predict.report.summaries import TableData

@@ -19,8 +19,9 @@ from plotly.offline import get_plotlyjs
 
 from f1_predict import __version__
 from f1_predict.evaluation import ladder
+from f1_predict.evaluation.ladder import moment
 from f1_predict.evaluation.metrics import EVENTS
-from f1_predict.evaluation.scorecard import SHOWN, moment
+from f1_predict.evaluation.scorecard import SHOWN
 from f1_predict.report import charts, page_text
 from f1_predict.report.page_data import MULTIMODAL, PageData, RaceForecasts
 from f1_predict.report.page_pictures import Examples

@@ -14,8 +14,9 @@ import polars as pl
 from f1_predict.errors import NotFoundError
 from f1_predict.evaluation import ladder
 from f1_predict.evaluation.bootstrap import Change
+from f1_predict.evaluation.ladder import moment
 from f1_predict.evaluation.metrics import EVENTS
-from f1_predict.evaluation.scorecard import PRIMARY, Scorecard, moment
+from f1_predict.evaluation.scorecard import PRIMARY, Scorecard
 from f1_predict.horizon import RaceArchive
 from f1_predict.report.score_tables import verdict_word
 

@@ -17,8 +17,9 @@ import polars as pl
 from PIL import Image
 
 from f1_predict.errors import HorizonError, PictureError
+from f1_predict.evaluation.ladder import moment
 from f1_predict.evaluation.metrics import CLIP
-from f1_predict.evaluation.scorecard import PRIMARY, moment
+from f1_predict.evaluation.scorecard import PRIMARY
 from f1_predict.horizon import RaceArchive, parse_horizon
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.report.page_data import PageData, RaceForecasts, persistence

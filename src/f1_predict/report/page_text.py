@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from f1_predict.evaluation.bootstrap import Change
+from f1_predict.evaluation.ladder import moment
 from f1_predict.evaluation.metrics import EVENTS, HIGHER_IS_BETTER
-from f1_predict.evaluation.scorecard import PRIMARY, moment
+from f1_predict.evaluation.scorecard import PRIMARY
 from f1_predict.report.page_data import (
     MULTIMODAL,
     Bin,

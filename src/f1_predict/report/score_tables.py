@@ -11,17 +11,17 @@ from f1_predict.evaluation.ladder import (
     ABLATIONS,
     DESIGN_CANDIDATE,
     DESIGN_RIVALS,
+    DESIGN_TARGET,
     EXPERT_CANDIDATE,
     EXPERT_RIVAL,
+    moment,
 )
 from f1_predict.evaluation.metrics import HIGHER_IS_BETTER
-from f1_predict.evaluation.scorecard import CHANGE_METRICS, PRIMARY, PairedChange, Scorecard, moment
+from f1_predict.evaluation.scorecard import CHANGE_METRICS, PRIMARY, PairedChange, Scorecard
 from f1_predict.report.summaries import TableData
 
 MAIN_METRICS = (PRIMARY, "rps", "accuracy", "mae", "spearman")
 DESIGN_METRICS = ("accuracy", "log_loss")
-DESIGN_TARGET = 5.0
-"""Percent that the design asks for."""
 
 
 def verdict_word(change: Change) -> str:

@@ -10,12 +10,11 @@ from f1_predict.evaluation.compare import (
     LADDER,
     METRICS,
     RIVALS,
-    TARGET_PERCENT,
     Comparison,
     FewerPictures,
     Improvement,
-    moment,
 )
+from f1_predict.evaluation.ladder import DESIGN_TARGET, moment
 from f1_predict.evaluation.latency import Latency
 
 TableData = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -60,7 +59,7 @@ def improvement_table(comparison: Comparison) -> TableData:
         ]
         for found in comparison.improvements
     ]
-    columns = ["moment", "against", "metric", "rival", "fusion", "better by (95 % interval)", f"> {TARGET_PERCENT:g} %"]
+    columns = ["moment", "against", "metric", "rival", "fusion", "better by (95 % interval)", f"> {DESIGN_TARGET:g} %"]
     return f"{CANDIDATE} against the tabular baselines", columns, rows
 
 
