@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 SEASONS ?= 3
 SEED ?= 1
 
-.PHONY: run test check format results comparison clean
+.PHONY: run test check format results comparison backbone clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f'Python 3.11 or later is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...')"
@@ -52,6 +52,15 @@ comparison: $(STAMP)
 	$(BIN)/f1-predict run --ergast $(DATA)/ergast --f1db $(DATA)/f1db --fastf1 $(DATA)/fastf1 \
 	  --seasons 1996-2024 --train-seasons 1996-2018 --test-seasons 2019-2024 \
 	  --work build/comparison --results docs/comparison.md
+
+# docs/backbone.md: what backbones read off the pictures of the races that `make results` ingested. On two cores, mostly
+# pictures to encode, once: about 20 minutes a style for weights that look at 224 pixels, 5 for 112; then the fits.
+WEIGHTS ?= random,trace
+backbone: $(STAMP)
+	test -f $(REAL)/data/processed/manifest.json || $(BIN)/f1-predict ingest --ergast $(DATA)/ergast --f1db $(DATA)/f1db \
+	  --fastf1 $(DATA)/fastf1 --seasons 1996-2024 --out $(REAL)/data/processed
+	$(BIN)/f1-predict probe --weights $(WEIGHTS) --data $(REAL)/data/processed \
+	  --embeddings $(REAL)/data/multimodal/embeddings --work $(REAL)/probe --page docs/backbone.md
 
 # Leaves data/ and artifacts/ alone: what was ingested and trained there is the user's.
 clean:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from f1_predict.cli import main
+from f1_predict.evaluation.predictions import read_predictions
 from f1_predict.tables import write_store
 from tests.small_tables import random_tables
 
 COMMANDS = (
-    *("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "run"),
-    *("backtest", "score", "report"),
+    *("ingest", "simulate", "traces", "dataset", "train", "compare", "predict", "replay", "run"),
+    *("backtest", "probe", "score", "report"),
 )
 TINY = """
 [simulator]
@@ -57,7 +57,7 @@ def test_the_whole_job_leaves_what_it_says(job: Path) -> None:
     assert (job / "artifacts/model/model.safetensors").is_file()
     pictures = list((job / "data/multimodal/speed_traces/2103_race_3").glob("*.png"))
     assert 15 <= len(pictures) <= 18
-    predictions = pl.read_parquet(job / "artifacts/predictions.parquet")
+    predictions = read_predictions(job / "artifacts/predictions.parquet")
     assert set(predictions["model"]) == {
         "uniform",
         "grid",
@@ -72,6 +72,18 @@ def test_the_whole_job_leaves_what_it_says(job: Path) -> None:
     assert set(predictions["race_id"]) == {"2103_race_1", "2103_race_2", "2103_race_3"}
 
 
+def test_the_report_is_about_the_forecasts_of_the_job(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (job / "artifacts/report.html").read_text()
+    for text in ("network_fusion", "current_order", "train 2101, validate 2102, test 2103", "2103_race_3"):
+        assert text in page
+    predictions = read_predictions(job / "artifacts/predictions.parquet")
+    assert not predictions.filter(model="network_table")["has_image"].any()
+    assert predictions.filter(model="network_fusion")["has_image"].any()
+    where = ["--data", str(job / "data/processed")]
+    assert main(["score", str(job / "artifacts/predictions.parquet"), *where]) == 0
+    assert "Scored 3 races of season 2103" in out(capsys)
+
+
 def test_the_results_page_shows_every_model_and_the_verdict(job: Path) -> None:
     page = (job / "results.md").read_text()
     expected = ("network_fusion", "ensemble_pre", "current_order", "the design's 5 %", "train 2101", "test 2103")
@@ -81,12 +93,12 @@ def test_the_results_page_shows_every_model_and_the_verdict(job: Path) -> None:
 
 def test_a_forecast_is_a_table_of_the_field(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--data", str(job / "data/processed"), "--model", str(job / "artifacts/model")]
-    assert main(["predict", "--race", "2103_race_2", "--lap", "9", *where]) == 0
+    assert main(["predict", "2103_race_2", "--lap", "9", *where]) == 0
     shown = out(capsys)
     assert "(2103_race_2), after lap 9 of" in shown
     assert shown.count("driver_") == 18
     assert "of a season that the model learnt from" not in shown
-    assert main(["predict", "--race", "2101_race_2", *where]) == 0
+    assert main(["predict", "2101_race_2", *where]) == 0
     assert "2101_race_2 is of a season that the model learnt from" in out(capsys)
 
 
@@ -176,7 +188,7 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "--race", "2024_race_1", "--data", "nowhere"], "f1-predict ingest"),
+        (["predict", "2024_race_1", "--data", "nowhere"], "f1-predict ingest"),
         (["ingest", "--ergast", "nowhere"], "nowhere"),
         (
             ["ingest", "--ergast", ".", "--seasons", "2024-1996"],
@@ -207,7 +219,7 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "--race", "2024_race_1", "--data", "nowhere", "-v"]) == 1
+    assert main(["predict", "2024_race_1", "--data", "nowhere", "-v"]) == 1
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert "error: " in shown
@@ -215,7 +227,7 @@ def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_race_comes_with_the_closest_names(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--data", str(job / "data/processed"), "--model", str(job / "artifacts/model")]
-    assert main(["predict", "--race", "2103_rase_2", *where]) == 1
+    assert main(["predict", "2103_rase_2", *where]) == 1
     assert "no race '2103_rase_2'. Did you mean 2103_race_2" in capsys.readouterr().err
 
 

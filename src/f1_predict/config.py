@@ -28,7 +28,8 @@ class SimulatorConfig(_Stage):
 
     first_season: int = Field(2101, ge=1950, le=2190)
     races_per_season: int = Field(18, ge=1, le=40)
-    teams: int = Field(10, ge=2, le=13)
+    teams: int | None = Field(None, ge=2, le=13)  # None: as many as the era has
+    era: str = "2022-2024"  # whose numbers: see sources/simulator/parameters.toml; "mixed" for all by turns
 
 
 class FetchConfig(_Stage):
@@ -50,8 +51,13 @@ class FetchConfig(_Stage):
 
 
 class PictureConfig(_Stage):
-    """Speed-trace pictures. Lengths in pixels; the box is (left, top, width, height)."""
+    """Pictures of races. Lengths in pixels; the box is (left, top, width, height).
 
+    `style` is what the network sees: "speed", the design's traces, or "race", a pit wall's view (see
+    SpeedTraceGenerator).
+    """
+
+    style: Literal["speed", "race"] = "speed"
     width: int = Field(800, ge=64, le=4000)
     height: int = Field(600, ge=64, le=4000)
     plot_box: tuple[int, int, int, int] = (84, 72, 448, 448)
@@ -93,6 +99,46 @@ class EncoderConfig(_Stage):
     seed: int = 0
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
+
+
+class PretrainConfig(_Stage):
+    """The backbone's training on simulated pictures; see `f1-predict pretrain`.
+
+    A block is a batch of small simulated seasons whose pictures are shuffled together. `minutes`, where it is given,
+    takes the place of `pictures`: the schedule then follows the clock, and such a run cannot be repeated bit by bit.
+    """
+
+    pictures: int = Field(300_000, ge=1)
+    minutes: float | None = Field(None, gt=0.0)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(2e-3, gt=0.0)
+    warm_up_share: float = Field(0.05, ge=0.0, lt=1.0)  # of all pictures; then down a cosine
+    weight_decay: float = Field(0.05, ge=0.0)
+    average_share: float = Field(0.03, gt=0.0, le=1.0)  # of the steps so far, that the average of weights reaches back
+    small_share: float = Field(0.4, ge=0.0, le=1.0)  # of all pictures, at the beginning, that are seen smaller
+    small_size: int = Field(80, ge=32)  # pixels
+    label_spread: float = Field(0.03, gt=0.0, le=1.0)  # of a finishing place: standard deviation, share of the field
+    seed: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)  # processes that draw; 0 draws in between
+    seasons_per_block: int = Field(2, ge=1)
+    races_per_season: int = Field(16, ge=2, le=40)
+    teams: tuple[int, int] = (9, 13)  # fewest and most
+    eras: tuple[str, ...] = Field(("1996-2009", "2010-2013", "2014-2017", "2018-2021", "2022-2024"), min_length=1)
+    cuts_per_race: int = Field(1, ge=1)
+    drivers_per_cut: int = Field(16, ge=1)
+    before_share: float = Field(0.08, ge=0.0, le=1.0)  # of the cuts that are before the start
+    early_late_share: float = Field(0.2, ge=0.0, le=1.0)  # of the others that may be outside 10-90 % of the laps
+    evaluate_every: int = Field(20_000, ge=1)  # pictures
+    held_out_cuts: int = Field(48, ge=1)
+    final_cuts: int = Field(160, ge=1)
+    statistics_pictures: int = Field(2048, ge=2)  # that the last batch-norm statistics are made from
+    checkpoint_minutes: float = Field(4.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _teams_in_order(self) -> PretrainConfig:
+        if not 2 <= self.teams[0] <= self.teams[1] <= 13:
+            raise ValueError(f"teams must be the fewest and the most, between 2 and 13, got {self.teams}")
+        return self
 
 
 class FusionConfig(_Stage):
@@ -219,6 +265,7 @@ class Config(_Stage):
     picture: PictureConfig = PictureConfig()
     features: FeatureConfig = FeatureConfig()
     encoder: EncoderConfig = EncoderConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     fusion: FusionConfig = FusionConfig()
     training: TrainingConfig = TrainingConfig()
     ensemble: EnsembleConfig = EnsembleConfig()

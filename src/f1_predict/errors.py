@@ -15,6 +15,7 @@ and exit code 1.
     │   ├── DiskError          answers of a data service that cannot be written to the disk, or read from it
     │   └── DownloadError      a data service that cannot be reached, or whose answers cannot be used
     ├── NotFoundError          a race, driver or file that is not there; names the closest
+    ├── AmbiguousError         a name that several races or drivers have
     ├── HorizonError           a cut that the race does not reach
     ├── FeatureError           a feature table that differs from the one fitted on
     ├── LabelError             a label outside the model's classes
@@ -96,6 +97,10 @@ class NotFoundError(F1PredictError):
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"Did you mean {', '.join(close)}?" if close else f"There are {len(names)} to choose from."
         super().__init__(f"no {kind} '{name}'. {hint} {remedy}".rstrip())
+
+
+class AmbiguousError(F1PredictError):
+    """A name that several races or drivers have; the message names them."""
 
 
 class HorizonError(F1PredictError):

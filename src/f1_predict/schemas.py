@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import pandera.polars as pa
@@ -157,6 +158,11 @@ def dtypes(table: str) -> dict[str, Any]:
 
 def empty(table: str) -> pl.DataFrame:
     """The canonical table without rows."""
+    return _empty(table).clone()
+
+
+@cache
+def _empty(table: str) -> pl.DataFrame:
     return pl.DataFrame(schema=dtypes(table))
 
 

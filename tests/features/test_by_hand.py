@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from f1_predict.features import FEATURE_NAMES, FEATURES
-from f1_predict.features.conditions import COMPOUND_CODES, at_cut
+from f1_predict.features.conditions import at_cut
 from f1_predict.features.linear import LinearForecast, centred_rank
 from f1_predict.features.pace import race_pace
 from f1_predict.features.ratings import Ratings, expected_position
@@ -22,6 +22,7 @@ from f1_predict.features.sessions import (
     teammate_gap_pct,
     teammates,
 )
+from f1_predict.horizon import LapMatrices, WeatherColumns
 from f1_predict.schemas import dtypes
 
 NAN = math.nan
@@ -148,12 +149,12 @@ def test_tyres_are_the_last_known_compound_and_the_last_lap_s_age() -> None:
             {"driver_id": "b", "lap": 2, "lap_time_s": 90.0, "compound": "WET", "tyre_life": None},
         ]
     )
-    cut = at_cut(["a", "b", "c"], laps, pl.DataFrame(schema=dtypes("weather")), 900.0)
+    weather = pl.DataFrame(schema=dtypes("weather"))
+    cut = at_cut(LapMatrices.of(["a", "b", "c"], laps), WeatherColumns.of(weather), 900.0)
     assert values(cut["tire_compound"]) == [4.0, 9.0, 0.0]
     assert values(cut["tyre_life"]) == [4.0, None, None]
     assert values(cut["weather"]) == [0.0, 0.0, 0.0]
     assert values(cut["air_temp_c"]) == [None, None, None]
-    assert COMPOUND_CODES["HYPERSOFT"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_weather_is_rain_in_the_last_quarter_of_an_hour(rainfall: list[bool | No
         {"time_s": [0.0, 901.0, 1500.0], "rainfall": rainfall, "air_temp_c": [20.0, 21.0, None], "track_temp_c": None},
         schema_overrides={"track_temp_c": pl.Float64},
     )
-    cut = at_cut(["a"], lap_rows([]), weather, 900.0)
+    cut = at_cut(LapMatrices.of(["a"], lap_rows([])), WeatherColumns.of(weather), 900.0)
     assert values(cut["weather"]) == [code]
     assert values(cut["air_temp_c"]) == [21.0]
     assert values(cut["track_temp_c"]) == [None]

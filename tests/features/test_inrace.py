@@ -157,7 +157,8 @@ def test_a_field_of_one_and_a_field_of_26(simulated: Tables) -> None:
 
 def test_drivers_without_laps_and_laps_without_entries(simulated: Tables) -> None:
     archive = RaceArchive(simulated)
-    snapshot = archive.snapshot(archive.race_ids[0], AfterLap(30))
+    whole = archive.snapshot(archive.race_ids[0], AfterLap(30))
+    snapshot = field_of(whole, whole.laps["driver_id"].unique().to_list())
     gone = snapshot.driver_ids[3]
     without = replace(snapshot, laps=snapshot.laps.filter(pl.col("driver_id") != gone))
     row = in_race(without).row(3, named=True)

@@ -236,10 +236,13 @@ def test_gaps_are_named_by_race_and_nothing_stops(bench: Bench) -> None:
     assert bench.tables().laps.height == 16
 
 
-def test_fastf1s_limit_ends_its_part_only(bench: Bench) -> None:
+def test_fastf1s_limit_ends_its_part_only_and_not_before_an_hour(bench: Bench) -> None:
     bench.fastf1.failures[2020, 1] = LimitError("any API: 500 calls/h")
+    start = bench.clock.now
     outcome = bench.fetch(2020)
-    assert bench.fastf1.asked == [(2020, 1)]
+    assert set(bench.fastf1.asked) == {(2020, 1)}
+    assert 3600.0 < bench.clock.now - start < 5400.0
+    assert "FastF1 has used up the hourly limit of a service (any API: 500 calls/h)" in bench.said.getvalue()
     assert outcome.missing[-1].what == "the session and those after it"
     assert bench.tables().races.height == 2
 
@@ -330,7 +333,22 @@ def test_the_limits_hold_through_a_fetch_and_the_time_left_is_told(bench: Bench)
     assert 3600.0 <= bench.clock.now - start < 3700.0
     # FastF1 asks Jolpica too, and it is allowed for: two requests each for the sessions of two races.
     fetch_races(bench.console, replace(request, sources=("fastf1",)), config, bench.world)
-    assert len((bench.raw / "jolpica/requests.log").read_text().splitlines()) == 5 + 4
+    assert len((bench.folder / "state/requests_127.0.0.1.log").read_text().splitlines()) == 5 + 4
+
+
+def test_the_limits_are_the_users_whatever_his_stores(bench: Bench) -> None:
+    config = bench.config.model_copy(update={"keep_limits": True, "requests_per_hour": 10})
+    start = bench.clock.now
+    for store in ("a", "b"):
+        folder = bench.folder / store
+        request = Request((1955, 2020), ("jolpica",), folder / "processed", folder / "raw")
+        fetch_races(bench.console, request, config, bench.world)
+        assert bench.clock.now - start == pytest.approx(3600.0 if store == "b" else 0.0, abs=10.0)
+    # Who may not write to his own folder keeps them by store.
+    (bench.folder / "locked").write_text("")
+    elsewhere = Request((2020,), ("jolpica",), bench.out, bench.raw)
+    fetch_races(bench.console, elsewhere, config, replace(bench.world, state=bench.folder / "locked"))
+    assert len((bench.raw / "jolpica/requests_127.0.0.1.log").read_text().splitlines()) == 7
 
 
 def test_two_fetches_at_once_are_refused(bench: Bench) -> None:

@@ -9,22 +9,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from f1_predict.errors import F1PredictError
 from f1_predict.schemas import Tables
 from f1_predict.sources.http import PoliteClient
-from f1_predict.sources.locking import lock_file
+from f1_predict.sources.locking import is_free, lock_file
 from f1_predict.tables import read_store, store_source
 from f1_predict.tables.store import read_provenance
 from tests.conftest import REPOSITORY
-from tests.sources.fake_services import FakeServices, serving
+from tests.sources.fake_services import FakeServices, Fault, serving
 from tests.sources.fetching import Bench, small_bench
 from tests.tables import foreign
 
@@ -80,50 +82,8 @@ def whole_or_absent(bench: Bench) -> None:
         return
     tables = read_store(bench.out)
     read_provenance(bench.out)
-    assert set(tables.races["season"]) <= {1955, 2020}
+    assert set(tables.races["season"]) <= {1955, 2019, 2020}
     assert tables.races.height in (1, 2, 3)
-
-
-def test_killed_at_twenty_random_moments(
-    services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchecked: None
-) -> None:
-    reaper = Reaper(monkeypatch, Killed, again=True)
-    unbroken = small_bench(tmp_path / "unbroken", services)
-    unbroken.fetch(1955, 2020)
-    expected, acts = unbroken.content(), reaper.count
-    assert acts >= 60
-    rng = random.Random(5)
-    for number, moment in enumerate(sorted(rng.sample(range(1, acts + 1), MOMENTS))):
-        bench = small_bench(tmp_path / str(number), services)
-        reaper.arm(moment)
-        with pytest.raises(Killed):
-            bench.fetch(1955, 2020)
-        reaper.disarm()
-        whole_or_absent(bench)
-        bench.fetch(1955, 2020)
-        assert bench.content() == expected, moment
-        assert sorted(path.name for path in bench.out.parent.glob(".*")) == []
-
-
-def test_killed_again_and_again_on_the_way(
-    services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchecked: None
-) -> None:
-    reaper = Reaper(monkeypatch, Killed, again=True)
-    bench, kills, rng = small_bench(tmp_path, services), 0, random.Random(7)
-    while True:
-        reaper.arm(rng.randint(8, 30))
-        try:
-            bench.fetch(1955, 2020)
-            break
-        except Killed:
-            kills += 1
-        reaper.disarm()
-        whole_or_absent(bench)
-    reaper.disarm()
-    assert kills >= 3
-    unbroken = small_bench(tmp_path / "unbroken", services)
-    unbroken.fetch(1955, 2020)
-    assert bench.content() == unbroken.content()
 
 
 def test_an_update_killed_while_it_writes_the_store_keeps_the_old_one_or_has_the_new(
@@ -225,95 +185,108 @@ NURSERY = """
 import os, sys, traceback
 from types import SimpleNamespace
 from pathlib import Path
+from f1_predict.cli import main
+from f1_predict.jobs import fetching
+from f1_predict.schemas import Tables
+from f1_predict.sources import http
 from tests.sources.fetching import small_bench
 services = SimpleNamespace(jolpica_url=sys.argv[1], f1db_url=sys.argv[2])
+http._certificates()
+Tables.validate = lambda self: self
+os.fsync = lambda handle: None
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        try:
-            small_bench(Path(line.strip()), services).fetch(1955, 2020)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        bench = small_bench(Path(line.strip()), services)
+        fetching.World = lambda: bench.world
+        settings = bench.folder / "local.toml"
+        urls = f"jolpica_url = '{services.jolpica_url}'\\nf1db_url = '{services.f1db_url}'"
+        settings.write_text(f"[fetch]\\n{urls}\\nkeep_limits = false\\n")
+        command = ["fetch", "--seasons", "2019-2020", "--out", str(bench.out), "--raw", str(bench.raw)]
+        os._exit(main([*command, "--config", str(settings)]))
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""Starts a fetch of all sources for each folder that it is given, as a process of its own, without importing anew."""
+"""Runs `f1-predict fetch` of all sources for each folder that it is given, as a process of its own, without importing
+anew; schemas and flushing, which take most of the time, are left out."""
 
 
-def test_processes_killed_at_random_times_over_all_sources(services: FakeServices, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", NURSERY, services.jolpica_url, services.f1db_url]
-    rng, killed = random.Random(11), 0
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
-        assert nursery.stdin is not None
-        assert nursery.stdout is not None
+class Nursery:
+    """Processes that fetch, and may be killed at it."""
 
-        def run(folder: Path, seconds: float | None = None) -> int:
-            """The exit code of a fetch that is killed after some time."""
-            print(folder, file=nursery.stdin, flush=True)
-            child = int(nursery.stdout.readline())
-            if seconds is not None:
+    def __init__(self, process: subprocess.Popen[str], services: FakeServices) -> None:
+        self._process, self._services = process, services
+
+    def fetch(self, folder: Path, requests: int | None = None, seconds: float = 0.0) -> int:
+        """The exit code of a fetch, which is killed so many seconds after so many requests, if it gets there."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = len(self._services.asked)
+        print(folder, file=self._process.stdin, flush=True)
+        child = int(self._process.stdout.readline())
+        if requests is not None:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(child)
+                while len(self._services.asked) - before < requests and process.status() != psutil.STATUS_ZOMBIE:
+                    time.sleep(0.005)
                 time.sleep(seconds)
-                with suppress(ProcessLookupError):  # it was quicker
-                    os.kill(child, signal.SIGKILL)
-            return int(nursery.stdout.readline())
+                process.kill()
+        return int(self._process.stdout.readline())
 
-        start = time.perf_counter()
-        assert run(tmp_path / "unbroken") == 0
-        usual = time.perf_counter() - start
-        expected = small_bench(tmp_path / "unbroken", services).content()
-        for number in range(30):
-            if killed == 6:
-                break
-            bench = small_bench(tmp_path / str(number), services)
-            if run(bench.folder, rng.uniform(0.0, usual)) != -signal.SIGKILL:
-                continue
+
+@pytest.fixture(scope="module")
+def recent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServices]:
+    """The small championship with its old season moved to 2019, so that seasons follow one another."""
+    folder, races = tmp_path_factory.mktemp("recent"), foreign.ERGAST["races.csv"].replace("1955", "2019")
+    with serving(FakeServices(foreign.ergast(folder, races=races), foreign.f1db(folder))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nursery(recent: FakeServices) -> Iterator[Nursery]:
+    command = [sys.executable, "-c", NURSERY, recent.jolpica_url, recent.f1db_url]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Nursery(process, recent)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_processes_killed_at_twenty_random_moments(nursery: Nursery, recent: FakeServices, tmp_path: Path) -> None:
+    """Killed, started again, and killed again, until one comes to its end; and so on with the next."""
+    recent.asked.clear()
+    assert nursery.fetch(tmp_path / "unbroken") == 0
+    asked, expected = len(recent.asked), small_bench(tmp_path / "unbroken", recent).content()
+    rng, killed, ended = random.Random(11), 0, 0
+    while killed < MOMENTS:
+        bench = small_bench(tmp_path / str(ended), recent)
+        while code := nursery.fetch(
+            bench.folder, rng.randint(0, asked) if killed < MOMENTS else None, rng.uniform(0.0, 0.2)
+        ):
+            assert code == -signal.SIGKILL
             killed += 1
             whole_or_absent(bench)
-            assert run(bench.folder) == 0
-            assert bench.content() == expected
-            assert sorted(path.name for path in bench.out.parent.rglob(".*")) == []
-    assert killed == 6
+        ended += 1
+        assert ended < 5 * MOMENTS
+        assert bench.content() == expected
+        assert sorted(path.name for path in bench.out.parent.rglob(".*")) == []
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from rich.console import Console
-from f1_predict.config import FetchConfig
-from f1_predict.jobs.fetching import Request, World, fetch_races
-url, folder = sys.argv[1], Path(sys.argv[2])
-config = FetchConfig(jolpica_url=url + "/ergast/f1", keep_limits=False)
-world = World(clock=lambda: 1590969600.0)
-fetch_races(Console(), Request((1955, 2020), ("jolpica",), folder / "processed", folder / "raw"), config, world)
-"""
-
-
-def test_a_process_that_is_killed_leaves_no_lock_and_a_whole_store(tmp_path: Path) -> None:
-    services = FakeServices(foreign.ergast(tmp_path))
-    victim: list[subprocess.Popen[bytes]] = []
-    deadly = {"after": 7}
-    next_fault = services.next_fault
-
-    def fatal(path: str) -> Any:
-        fault = next_fault(path)
-        if len(services.asked) == deadly["after"]:
-            os.kill(victim[-1].pid, signal.SIGKILL)
-        return fault
-
-    services.next_fault = fatal  # type: ignore[method-assign]
-    with serving(services):
-
-        def run() -> int:
-            command = [sys.executable, "-c", CHILD, services.url, str(tmp_path)]
-            victim.append(subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL))
-            return victim[-1].wait(timeout=120)
-
-        assert run() == -signal.SIGKILL
-        assert lock_file(tmp_path / "raw").exists()  # the file, but nobody holds it
-        assert read_store(tmp_path / "processed").races["season"].to_list() == [1955]
-        deadly["after"] = -1
-        assert run() == 0
-    assert read_store(tmp_path / "processed").races.height == 3
-    assert not lock_file(tmp_path / "raw").exists()
+def test_a_process_that_is_killed_leaves_no_lock_and_a_whole_store(
+    nursery: Nursery, recent: FakeServices, tmp_path: Path
+) -> None:
+    bench = small_bench(tmp_path, recent)
+    last, held = "2020/1/laps/", threading.Event()  # comes after the store has 2019
+    unbroken = small_bench(tmp_path / "unbroken", recent)
+    recent.asked.clear()
+    assert nursery.fetch(unbroken.folder) == 0
+    before = next(n for n, path in enumerate(recent.asked) if last in path)
+    recent.faults = [*[None] * before, Fault(hold=held)]
+    assert nursery.fetch(tmp_path, before + 1) == -signal.SIGKILL
+    held.set()
+    assert lock_file(bench.raw).exists()  # the file, but nobody holds it
+    assert is_free(bench.raw)
+    assert bench.tables().races["season"].to_list() == [2019]
+    assert nursery.fetch(tmp_path) == 0
+    assert bench.content() == unbroken.content()
+    assert not lock_file(bench.raw).exists()

@@ -32,7 +32,7 @@ def test_a_season_through_the_services_equals_the_dumps(real_data: Path, tmp_pat
     with serving(services):
         config = FetchConfig(jolpica_url=services.jolpica_url, f1db_url=services.f1db_url, keep_limits=False)
         request = Request((SEASON,), ("jolpica", "fastf1", "f1db"), tmp_path / "processed", tmp_path / "raw")
-        world = World(clock, clock.sleep, fastf1.loader)
+        world = World(clock, clock.sleep, fastf1.loader, tmp_path)
         outcome = fetch_races(Console(file=io.StringIO()), request, config, world)
     dumped = ingest(real_data / "ergast", real_data / "f1db", real_data / "fastf1", (SEASON, SEASON))
     for name in TABLE_NAMES:
@@ -50,7 +50,8 @@ def test_one_true_race_over_the_network(tmp_path: Path) -> None:
     """The whole fetch, on the clock of the day after the first race of 2023: of that one there is all."""
     back = time.time() - datetime(2023, 3, 6, 12, tzinfo=UTC).timestamp()
     request = Request((2023,), ("jolpica", "fastf1", "f1db"), tmp_path / "processed", tmp_path / "raw")
-    outcome = fetch_races(Console(file=io.StringIO()), request, FetchConfig(), World(clock=lambda: time.time() - back))
+    world = World(clock=lambda: time.time() - back, state=tmp_path)
+    outcome = fetch_races(Console(file=io.StringIO()), request, FetchConfig(), world)
     tables = read_store(request.out)
     race = tables.races.row(0, named=True)
     assert (race["name"], race["circuit_id"], race["scheduled_laps"]) == ("Bahrain Grand Prix", "bahrain", 57)

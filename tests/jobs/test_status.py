@@ -62,22 +62,35 @@ def status(store: Path, folder: Path, seasons: tuple[int, int] | None = None) ->
     return " ".join(shown.getvalue().split())
 
 
-def test_pictures_and_embeddings_are_found_on_disk(store: Path, tmp_path: Path) -> None:
+def shard(folder: Path, name: str, pictures: list[bytes]) -> None:
+    """Embeddings of pictures, as the cache keeps them."""
+    keys = np.frombuffer(b"".join(hashlib.sha256(each).digest() for each in pictures), np.uint8).reshape(-1, 32)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"digests": keys, "vectors": np.zeros((len(keys), 4), np.float32)}, folder / f"{name}.safetensors")
+
+
+def test_picture_files_and_their_embeddings_are_counted_by_race_and_all_embeddings_in_total(
+    store: Path, tmp_path: Path
+) -> None:
     shown = status(store, tmp_path)
     assert "│ 2020 │ 2 │ 2 of 2 │ 2 of 2 │ 2 of 2 │ 2 of 2 │ 1 of 2 │ 1 of 2 │ 0 of 2 │ - │" in shown
     assert "2020: no pictures of any race -> f1-predict traces --seasons 2020 --data" in shown
+    assert f"embeddings: none in {tmp_path}/embeddings" in shown
     for race_id, cut in (("2020_race_1", "pre_race"), ("2020_race_1", "lap_2"), ("2020_race_2", "pre_race")):
         picture = tmp_path / "traces" / race_id / cut / "perez.png"
         picture.parent.mkdir(parents=True)
         picture.write_bytes(f"{race_id} {cut}".encode())
-    known = [hashlib.sha256(f"2020_race_1 {cut}".encode()).digest() for cut in ("pre_race", "lap_2")]
-    (tmp_path / "embeddings/one").mkdir(parents=True)
-    digests = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(2, 32)
-    save_file({"digests": digests, "vectors": np.zeros((2, 4), np.float32)}, tmp_path / "embeddings/one/a.safetensors")
+    files = [f"2020_race_1 {cut}".encode() for cut in ("pre_race", "lap_2")]
+    shard(tmp_path / "embeddings/one", "a", files)
+    shard(tmp_path / "embeddings/one", "c", [*files, *(f"cut {n}".encode() for n in range(1500))])
     (tmp_path / "embeddings/one/b.safetensors").write_bytes(b"damaged")
     shown = status(store, tmp_path)
     assert "│ 1 of 2 │ 1 of 2 │ 2 of 2 │ 1 of 2 │" in shown
     assert "2020: no embeddings of round 2 -> f1-predict dataset" in shown
+    all_of_them = f"in {tmp_path}/embeddings, those of cuts without picture files (backtest) included"
+    assert f"embeddings: 1,502 {all_of_them}" in shown
+    shard(tmp_path / "embeddings/two", "a", files)
+    assert f"embeddings: 1,504 by 2 encoders {all_of_them}" in status(store, tmp_path)
 
 
 def test_one_season_shows_its_races(store: Path, tmp_path: Path) -> None:

@@ -96,10 +96,26 @@ def test_a_forecast_from_the_full_race_is_marked(
     assert "has seen the finish it forecasts" in caplog.text
 
 
-def test_heads_that_forecast_no_positions_are_refused(encoder: VisionEncoder, tmp_path: Path) -> None:
-    for head, sigma in (("finish", None), ("position", 0.1), ("position_regression", None)):
-        with pytest.raises(ConfigError, match="a forecast of positions needs head"):
+def test_a_sigma_belongs_to_the_regression_head_alone(encoder: VisionEncoder, tmp_path: Path) -> None:
+    for head, sigma in (("finish", 0.1), ("position", 0.1), ("position_regression", None)):
+        with pytest.raises(ConfigError, match="needs head 'position_regression' with its sigma"):
             forecaster(encoder, tmp_path, head, sigma)  # type: ignore[arg-type]
+
+
+def test_a_model_of_who_finishes_says_nothing_of_places(
+    encoder: VisionEncoder, archive: RaceArchive, tmp_path: Path
+) -> None:
+    caster = forecaster(encoder, tmp_path, "finish")
+    snapshot = archive.snapshot("2101_race_2", AfterLap(12))
+    forecast = caster.predict(snapshot)
+    assert forecast["p_finish"].is_between(0.0, 1.0).all()
+    assert forecast["p_finish"].n_unique() > 10
+    places = ["position_probs", "expected_position", "predicted_rank", "p_win", "p_podium", "p_points"]
+    assert forecast.select(*places, "position_low", "position_high").null_count().row(0) == (22,) * 8
+    assert caster.generator.render(snapshot).present.tolist() == forecast["has_image"].to_list()
+    values = features.build(snapshot).select(features.FEATURE_NAMES).to_numpy()
+    with pytest.raises(ConfigError, match="head 'finish' says nothing of places"):
+        caster.predict_one(snapshot, 0, values[:1])
 
 
 def test_other_features_than_this_versions_are_refused(encoder: VisionEncoder, tmp_path: Path) -> None:

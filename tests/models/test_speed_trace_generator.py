@@ -117,8 +117,8 @@ class TestSpeedTraceGenerator:
         ("keywords", "text"),
         [
             ({"unit": "mph"}, "unit must be one of 'kmh', 's', got 'mph'"),
-            ({"style": "fancy"}, "style must be one of 'relative', 'absolute', got 'fancy'"),
-            ({"unit": "s", "style": "absolute"}, "needs lap speeds in km/h"),
+            ({"scale": "fancy"}, "scale must be one of 'relative', 'absolute', got 'fancy'"),
+            ({"unit": "s", "scale": "absolute"}, "needs lap speeds in km/h"),
             ({"scheduled_laps": 0}, "scheduled_laps must be a whole number from 1 to 1000, got 0"),
             ({"scheduled_laps": 57.5}, "scheduled_laps must be a whole number from 1 to 1000, got 57.5"),
             ({"field": {"massa": [210.0, float("inf")]}}, "field of massa: lap 2 must be finite"),

@@ -122,7 +122,7 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before(tmp_path: Path, hori
     used = SpeedTraceGenerator(tmp_path)
     archive = RaceArchive(tables)
     for number in (3, 1, 4):
-        used.write(archive.snapshot(archive.race_ids[number], FullRace()), style="absolute")
+        used.write(archive.snapshot(archive.race_ids[number], FullRace()), scale="absolute")
         used.render(archive.snapshot(archive.race_ids[number], PreRace()))
         used.generate_trace("other", "driver", [200.0, 190.0, None, 195.0])
     for _ in range(2):
@@ -196,7 +196,7 @@ def test_all_text_stays_outside_the_plot_area(tmp_path: Path, monkeypatch: pytes
     snapshot = snapshot_of(random_tables(6), AfterLap(6))
     generator = SpeedTraceGenerator(tmp_path)
     with_text = {d: page_of(p) for d, p in generator.write(snapshot).items()}
-    monkeypatch.setattr("f1_predict.models.trace_canvas.Text.draw", lambda *_: None)
+    monkeypatch.setattr("f1_predict.models.page_canvas.Text.draw", lambda *_: None)
     without = {d: page_of(p) for d, p in SpeedTraceGenerator(tmp_path).write(snapshot).items()}
     for driver, page in with_text.items():
         differs = (page != without[driver]).any(axis=2)
@@ -327,7 +327,7 @@ def test_absolute_style_shows_kilometres_an_hour(tmp_path: Path) -> None:
     snapshot = snapshot_of(race(steady()))
     generator = SpeedTraceGenerator(tmp_path)
     relative = {d: read_plot_area(p) for d, p in generator.write(snapshot).items()}
-    paths = generator.write(snapshot, style="absolute")
+    paths = generator.write(snapshot, scale="absolute")
     with Image.open(paths["car_00"]) as image:
         assert image.info["style"] == "absolute"
     assert all(not np.array_equal(read_plot_area(p), relative[d]) for d, p in paths.items())
@@ -335,8 +335,8 @@ def test_absolute_style_shows_kilometres_an_hour(tmp_path: Path) -> None:
     assert scene.axes.speed_range == (110.0, 200.0)
     assert scene.drivers["car_00"][0].speed[1:] == pytest.approx(200.0)
     unknown = snapshot_of(race(steady(), course=None))
-    with pytest.raises(PictureError, match=r"2001_race_1 has neither speeds nor a course length. Use style='relative'"):
-        generator.write(unknown, style="absolute")
+    with pytest.raises(PictureError, match=r"2001_race_1 has neither speeds nor a course length. Use scale='relative'"):
+        generator.write(unknown, scale="absolute")
 
 
 def test_lap_times_and_speeds_of_the_same_laps_give_the_same_picture(tmp_path: Path) -> None:

@@ -33,11 +33,15 @@ def test_corrections_come_first_and_many_additions_are_one_line() -> None:
     assert change_lines(added[:2]) == ["2020_race_1 added: x", "2020_race_2 added: x"]
 
 
-def test_gaps_are_joined_by_race() -> None:
+def test_gaps_are_joined_by_race_and_races_by_gaps() -> None:
     gaps = [Missing("2020_race_1", "race", "tyres"), Missing("2020_race_1", "race", "weather")]
     assert missing_lines(gaps) == ["missing in 2020_race_1 (race): tyres, weather"]
+    few = [Missing(f"2020_race_{n}", "race", "laps") for n in (2, 3)]
+    assert missing_lines([*gaps, *few])[1] == "missing in 2020_race_2 (race), 2020_race_3 (race): laps"
     many = [Missing(f"2020_race_{n}", "race", "laps") for n in range(1, 16)]
-    assert missing_lines(many)[-1] == "... and in 3 other sessions"
+    assert missing_lines(many) == ["missing in 15 sessions from 2020_race_1 (race) to 2020_race_15 (race): laps"]
+    unlike = [Missing(f"2020_race_{n}", "race", f"laps of car {n}") for n in range(1, 16)]
+    assert missing_lines(unlike)[-1] == "... and 3 other gaps"
 
 
 def test_checks_show_their_first_row() -> None:

@@ -1,5 +1,7 @@
 """A local web server that answers as Jolpica and f1db's release page do, from files of their dump layouts.
 
+Other files are served under the name of their host, so that a client may be sent here for all that it asks.
+
 Made from Jolpica's documentation of its endpoints: pages of at most 100 rows, all values as text, absent keys for
 nulls, packed with gzip. Faults can be put before any request.
 """
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import polars as pl
 
@@ -77,6 +79,7 @@ class FakeServices:
         self.states = dict(self.tables["status"].select("statusId", "status").iter_rows())
         self.archive = None if f1db is None else zip_of(f1db)
         self.release = "v2024.1.0"
+        self.files: dict[str, bytes] = {}  # "host/path" -> content
         self.asked: list[str] = []
         self.faults: list[Fault | None] = []
         self.url = ""
@@ -95,10 +98,14 @@ class FakeServices:
             self.asked.append(path)
             return self.faults.pop(0) if self.faults else None
 
-    def answer(self, season: str, round_: str | None, endpoint: str, limit: int, offset: int) -> Row:
-        """The JSON of one page."""
+    def answer(
+        self, season: str, round_: str | None, endpoint: str, limit: int, offset: int, lap: str | None = None
+    ) -> Row:
+        """The JSON of one page; of laps, those of one number if it is given."""
         limit = min(limit, MOST_ROWS)
         every = self._every(season, round_, endpoint)
+        if lap is not None:
+            every = [(race, row) for race, row in every if row["number"] == lap]
         page: list[Row] = []
         for race, row in every[offset : offset + limit]:
             if not page or page[-1]["round"] != race["round"]:
@@ -278,15 +285,25 @@ def serving(services: FakeServices) -> Iterator[FakeServices]:
             if address.path.startswith("/f1db/"):
                 self.archive(address.path, fault)
                 return
+            if not address.path.startswith("/ergast/"):
+                content = services.files.get(unquote(address.path).strip("/"))
+                if content is None:
+                    self.send(404, {}, b"Not Found")
+                else:
+                    self.packed(content, "text/plain", fault)
+                return
             parts = [part.removesuffix(".json") for part in address.path.strip("/").split("/")[2:]]
+            lap = parts.pop() if len(parts) == 4 else None
             season, endpoint = parts[0], parts[-1] if len(parts) > 1 else "races"
             round_ = parts[1] if len(parts) == 3 else None
             query = {key: int(values[0]) for key, values in parse_qs(address.query).items()}
-            data: Any = services.answer(season, round_, endpoint, query.get("limit", 30), query.get("offset", 0))
+            data: Any = services.answer(season, round_, endpoint, query.get("limit", 30), query.get("offset", 0), lap)
             if fault is not None and fault.change is not None:
                 data = fault.change(data)
-            body = json.dumps(data).encode()
-            headers = {"Content-Type": "application/json"}
+            self.packed(json.dumps(data).encode(), "application/json", fault)
+
+        def packed(self, body: bytes, kind: str, fault: Fault | None) -> None:
+            headers = {"Content-Type": kind}
             if "gzip" in self.headers.get("Accept-Encoding", ""):
                 body, headers = gzip.compress(body, 1), headers | {"Content-Encoding": "gzip"}
             self.send(200, headers, body, None if fault is None else fault.cut)
@@ -306,6 +323,8 @@ def serving(services: FakeServices) -> Iterator[FakeServices]:
             for key, value in headers.items():
                 self.send_header(key, value)
             self.send_header("Content-Length", str(len(body)))
+            if self.close_connection:  # as was asked: who is not told would use it again
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body if cut is None else body[:cut])
             if cut is not None:

@@ -43,7 +43,7 @@ class Bench:
 
     @property
     def world(self) -> World:
-        return World(self.clock, self.clock.sleep, self.fastf1.loader)
+        return World(self.clock, self.clock.sleep, self.fastf1.loader, self.folder / "state")
 
     @property
     def config(self) -> FetchConfig:

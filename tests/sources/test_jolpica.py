@@ -281,26 +281,6 @@ def test_an_answer_that_says_the_same_keeps_its_date(tmp_path: Path) -> None:
     assert json.loads(cache.path("x").read_text())["payload"] == [{"a": 2}]
 
 
-def test_fastf1s_own_ergast_interface_reads_the_same_answers(
-    services: FakeServices, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fake answers have the layout that a client of others knows too."""
-    interface = pytest.importorskip("fastf1.ergast.interface")
-    request = pytest.importorskip("fastf1.req")
-    monkeypatch.setattr(interface, "BASE_URL", services.jolpica_url)
-    monkeypatch.setattr(request.Cache, "_http_tmp_disabled", True)
-    monkeypatch.setattr(request.Cache, "_ensure_caching", classmethod(lambda cls: None))
-    monkeypatch.setattr(request._MinIntervalLimitDelay, "limit", lambda self: None)
-    ergast = interface.Ergast()
-    results = ergast.get_race_results(2020, 1, limit=100)
-    assert list(results.content[0]["driverId"]) == ["perez", "sainz", "ambrosio"]
-    assert list(results.content[0]["status"]) == ["Finished", "Finished", "Accident"]
-    laps = ergast.get_lap_times(2020, 1, limit=100).content[0]
-    assert (len(laps), laps["time"].iloc[0].total_seconds()) == (10, 100.0)
-    assert list(ergast.get_pit_stops(2020, 1).content[0]["lap"]) == [2]
-    assert list(ergast.get_race_schedule(2020)["raceName"]) == ["Alpha, Grand Prix", "Beta Grand Prix"]
-
-
 def test_progress_tells_the_requests_to_come_and_the_time_they_need(services: FakeServices, tmp_path: Path) -> None:
     clock, told = FakeClock(), []
     limiter = RateLimiter([(4, 1.0), (500, 3600.0)], clock=clock, sleep=clock.sleep)

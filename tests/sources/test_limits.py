@@ -58,6 +58,17 @@ def test_a_second_run_keeps_the_limits_with_the_first(tmp_path: Path) -> None:
     assert second[20] - first[0] == pytest.approx(3600.0, abs=0.01)
 
 
+def test_runs_at_the_same_time_keep_the_limits_together(tmp_path: Path) -> None:
+    clock, history = FakeClock(), tmp_path / "requests.log"
+    runs = [RateLimiter(JOLPICA, history, clock, clock.sleep) for _ in range(3)]
+    times = []
+    for number in range(510):
+        times += requests(runs[number % 3], clock, 1)
+    assert busiest(times, 1.0) == 4
+    assert busiest(times, 3600.0) == 500
+    assert times[-1] - times[0] == pytest.approx(3602.0, abs=1.0)
+
+
 def test_a_history_cut_short_or_from_another_clock_is_borne(tmp_path: Path) -> None:
     clock, history = FakeClock(), tmp_path / "requests.log"
     history.write_text(f"{clock.now - 10:.3f}\nnonsense\n{clock.now + 9e6}\n12")

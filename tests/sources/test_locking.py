@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from f1_predict.errors import StoreError
 from f1_predict.sources.locking import exclusive, is_free, lock_file
+from tests.conftest import REPOSITORY
 
 HOLDER = """
 import fcntl, os, sys, time
@@ -55,6 +57,34 @@ def test_an_error_inside_frees_it(tmp_path: Path) -> None:
     assert is_free(tmp_path / "store")
     with exclusive(tmp_path / "store", "store"):
         pass
+
+
+WITHOUT_FCNTL = """
+import sys, warnings
+sys.modules["fcntl"] = sys.modules["resource"] = None
+warnings.simplefilter("ignore")  # the lock is another one then, and says so
+from pathlib import Path
+from f1_predict.errors import StoreError
+from f1_predict.sources.locking import exclusive, is_free
+store = Path(sys.argv[1])
+with exclusive(store, "store"):
+    print(is_free(store))
+print(is_free(store), list(store.parent.iterdir()))
+"""
+
+
+def test_there_is_a_lock_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path / "store")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("True\nTrue []\n", "")
+
+
+def test_no_module_needs_what_only_some_systems_have() -> None:
+    """An import that stands free at a module's top would keep Windows from all of it."""
+    alien = re.compile(r"^(?:import|from) (?:fcntl|grp|posix|pwd|resource|termios|tty)\b", flags=re.MULTILINE)
+    files = sorted((REPOSITORY / "src").rglob("*.py"))
+    assert len(files) > 100
+    assert [file.name for file in files if alien.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:

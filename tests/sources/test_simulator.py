@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import polars as pl
 import pytest
@@ -14,8 +12,7 @@ from f1_predict.errors import ConfigError
 from f1_predict.horizon import AfterLap, RaceArchive
 from f1_predict.schemas import TABLE_NAMES, Tables
 from f1_predict.sources.simulator import simulate
-from f1_predict.sources.simulator.race import draw_weather, run_race
-from f1_predict.sources.simulator.world import CIRCUITS, first_season
+from f1_predict.sources.simulator.parameters import read_parameters
 
 KEY = ["race_id", "driver_id"]
 SMALL = SimulatorConfig(races_per_season=3)
@@ -83,7 +80,9 @@ def test_times_positions_and_speeds_hang_together(tables: Tables, laps: pl.DataF
     assert (checked["rank"] == checked["position"]).all()
     assert (checked["count"] == checked["lap"]).all()
     np.testing.assert_allclose(checked["speed_kmh"], checked["speed"], rtol=1e-12)
-    assert not checked["implausible"].any()
+    assert (checked["implausible"] == (checked["lap_time_s"] > 600.0)).all()
+    waited = checked.filter("implausible")
+    assert (waited["track_status"] == "51").all()  # only where the race was stopped
 
 
 def test_results_follow_from_the_laps(tables: Tables) -> None:
@@ -104,7 +103,9 @@ def test_results_follow_from_the_laps(tables: Tables) -> None:
 
 def test_nobody_begins_a_lap_after_the_winner_has_finished(tables: Tables) -> None:
     winner = tables.results.filter(pl.col("position") == 1).join(tables.races, on="race_id")
-    assert (winner["laps_completed"] == winner["scheduled_laps"]).all()
+    short = winner.filter(pl.col("laps_completed") < pl.col("scheduled_laps"))
+    assert (winner["laps_completed"] <= winner["scheduled_laps"]).all()
+    assert short.height < 0.2 * winner.height  # a second formation lap, or a race that was not started again
     finish = tables.laps.join(winner.select(*KEY), on=KEY).group_by("race_id").agg(finish=pl.col("end_time_s").max())
     laps = tables.laps.join(finish, on="race_id").with_columns(begin=pl.col("end_time_s") - pl.col("lap_time_s"))
     assert (laps["begin"] < laps["finish"]).all()
@@ -160,7 +161,8 @@ def test_stops_are_slow_laps_and_change_the_tyre(laps: pl.DataFrame) -> None:
     assert 2.0 < calm.filter("pit_in")["lap_time_s"].mean() - normal < 12.0
     new_set = laps.with_columns(after=pl.col("pit_in").shift(1).over(KEY)).filter(pl.col("lap") > 1)
     assert (new_set["after"] == new_set["pit_out"]).all()
-    assert ((new_set["tyre_life"] == 1) == new_set["pit_out"]).all()
+    usual = new_set.filter(~pl.col("implausible"))  # when the race is stopped the tyres may stay on
+    assert ((usual["tyre_life"] == 1) == usual["pit_out"]).all()
 
 
 def test_dry_finishers_use_two_compounds(tables: Tables, laps: pl.DataFrame) -> None:
@@ -179,7 +181,7 @@ def test_fuel_burns_off_and_tyres_wear(laps: pl.DataFrame) -> None:
     x = np.column_stack([np.ones(clean.height), clean["part"], clean["tyre_life"] / clean["scheduled_laps"]])
     _, fuel, wear = np.linalg.lstsq(x, clean["relative"].to_numpy(), rcond=None)[0]
     assert -0.05 < fuel < -0.01
-    assert 0.02 < wear < 0.12
+    assert 0.01 < wear < 0.12
 
 
 def test_safety_cars_slow_and_bunch_the_field(laps: pl.DataFrame) -> None:
@@ -187,13 +189,13 @@ def test_safety_cars_slow_and_bunch_the_field(laps: pl.DataFrame) -> None:
     assert 0.2 < caution["race_id"].n_unique() / laps["race_id"].n_unique() < 0.9
     assert 1.2 < caution["relative"].median() < 1.7
     gap = laps.with_columns(gap=pl.col("end_time_s") - pl.col("end_time_s").min().over("race_id", "lap"))
-    spread = gap.group_by("race_id", "lap").agg(
-        pl.col("gap").max(), full=(pl.col("track_status") == "4").mean(), calm=(pl.col("track_status") == "1").all()
+    eighth = gap.group_by("race_id", "lap").agg(
+        pl.col("gap").filter(pl.col("position") == 8).first(), full=(pl.col("track_status") == "4").mean()
     )
-    spread = spread.sort("race_id", "lap").with_columns(
+    eighth = eighth.sort("race_id", "lap").with_columns(
         full_before=pl.col("full").rolling_min(3).over("race_id"), before=pl.col("gap").shift(5).over("race_id")
     )
-    bunched = spread.filter((pl.col("full_before") > 0.9) & (pl.col("before") > 30.0))
+    bunched = eighth.filter((pl.col("full_before") > 0.8) & (pl.col("before") > 15.0))
     assert bunched.height > 5
     assert (bunched["gap"] / bunched["before"]).median() < 0.6
 
@@ -262,14 +264,13 @@ def test_field_sizes(cars: int) -> None:
 
 def test_somebody_always_wins() -> None:
     """Even where every car of a small field is bound to break down."""
-    rng = np.random.default_rng(0)
-    season = first_season(2, rng)
-    season = dataclasses.replace(season, trouble=np.ones(2))
-    circuit = CIRCUITS[0]
-    weather = draw_weather(circuit, rng)
-    laps = run_race(circuit, season, season.pace(0.0), np.arange(1, 5), weather, rng)
-    assert laps.run.sum(axis=0).max() == circuit.laps
-    assert sum(reason != "" for reason in laps.out) == 3
+    config = SimulatorConfig(races_per_season=5, teams=2)
+    doomed = {era: numbers.model_copy(update={"mechanical_rate": 1.0, "reliability_sd": 0.0}) for era, numbers in
+              read_parameters().items()}  # fmt: skip
+    tables = simulate(1, 0, config, doomed)
+    winners = tables.results.filter(pl.col("position") == 1)
+    assert winners["status"].to_list() == ["Finished"] * 5
+    assert tables.results.filter(pl.col("status").str.contains("Finished|Lap")).height == 5
 
 
 def test_the_longest_calendar_works() -> None:

@@ -56,6 +56,11 @@ def test_filled_in_it_becomes_the_entries_and_comes_back_in_the_next_template(ta
     assert found.provenance.select("table", "race_id", "source").rows() == [("entries", RACE, "entry_list")]
     found.tables.validate()
     assert new_names(tables, listed) == ["driver 'rookie'"]
+    slips = read_entry_list(written(tmp_path, HEADER + "peres,bleu,11,2\n"))
+    assert new_names(tables, slips) == [
+        "driver 'peres' (did you mean perez?)",
+        "constructor 'bleu' (did you mean blue?)",
+    ]
     again = with_entry_list(found.tables, found.provenance, RACE, listed, NOW)
     assert again.changes == ()
     assert "rookie,blue,,1\nperez,red,11,2\nsainz,red,55,0\n" in template(found.tables, RACE)

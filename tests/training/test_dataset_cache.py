@@ -116,7 +116,7 @@ def test_pictures_before_the_race_need_only_the_races_they_show(archive: RaceArc
     generator = SpeedTraceGenerator(tmp_path, SMALL)
     for race_id, horizon in [("2001_race_2", PreRace()), ("2001_race_2", AfterLap(6)), ("2001_race_2", FullRace())]:
         snapshot = archive.snapshot(race_id, horizon)
-        small = picture_inputs(snapshot, SMALL.past_races)
+        small = picture_inputs(snapshot, SMALL)
         whole, trimmed = generator.render(snapshot), generator.render(small)
         assert whole.driver_ids == trimmed.driver_ids
         np.testing.assert_array_equal(whole.present, trimmed.present)
@@ -157,7 +157,7 @@ def test_a_cut_with_a_damaged_picture_is_drawn_again(archive: RaceArchive, tmp_p
 def test_changed_laps_or_settings_are_drawn_again_and_others_are_not(archive: RaceArchive, tmp_path: Path) -> None:
     cuts = [(race_id, horizon) for race_id, horizon, _ in CUTS]
     generator = SpeedTraceGenerator(tmp_path, SMALL)
-    digests = [digest_of_inputs(picture_inputs(archive.snapshot(*cut), 2), generator) for cut in cuts]
+    digests = [digest_of_inputs(picture_inputs(archive.snapshot(*cut), SMALL), generator) for cut in cuts]
     assert len(set(digests)) == len(digests)
 
     def changed(name: str, race_id: str, column: str) -> list[bool]:
@@ -168,7 +168,7 @@ def test_changed_laps_or_settings_are_drawn_again_and_others_are_not(archive: Ra
             return frame.with_columns(pl.when(here).then(pl.col(column) + 1).otherwise(pl.col(column)).alias(column))
 
         other = RaceArchive(archive.tables.map(change))
-        now = [digest_of_inputs(picture_inputs(other.snapshot(*cut), 2), generator) for cut in cuts]
+        now = [digest_of_inputs(picture_inputs(other.snapshot(*cut), SMALL), generator) for cut in cuts]
         return [one != two for one, two in zip(digests, now, strict=True)]
 
     assert changed("laps", "2000_race_1", "lap_time_s") == [True, False, True, False]
@@ -176,7 +176,7 @@ def test_changed_laps_or_settings_are_drawn_again_and_others_are_not(archive: Ra
     assert changed("results", "2000_race_1", "laps_completed") == [False] * 4
     assert changed("laps", "2001_race_2", "lap_time_s") == [False] * 4
     wide = SpeedTraceGenerator(tmp_path, SMALL.model_copy(update={"width": 220}))
-    assert digest_of_inputs(picture_inputs(archive.snapshot(*cuts[0]), 2), wide) != digests[0]
+    assert digest_of_inputs(picture_inputs(archive.snapshot(*cuts[0]), SMALL), wide) != digests[0]
 
 
 def test_an_interrupted_build_that_is_run_again_equals_an_unbroken_one(

@@ -17,6 +17,7 @@ from f1_predict.cli.options import (
     Verbose,
     Workers,
     app,
+    changed,
     console,
     settings,
     span,
@@ -65,6 +66,7 @@ def traces(
     data: Store = DATA,
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = TRACES,
     at: Annotated[str, typer.Option(help="pre_race, lap_20 (any lap) or full_race.")] = "full_race",
+    style: Annotated[str | None, typer.Option(help="speed, or race: a pit wall's view, in a folder race/.")] = None,
     seasons: Annotated[str | None, typer.Option(help="First and last season, as 2018-2024.")] = None,
     workers: Workers = 2,
     config: Settings = None,
@@ -76,7 +78,8 @@ def traces(
     """
     from f1_predict.jobs import pictures
 
-    pictures.draw_traces(console, data, out, parse_horizon(at), span(seasons), workers, settings(config))
+    chosen = changed(settings(config), "picture", style=style)
+    pictures.draw_traces(console, data, out, parse_horizon(at), span(seasons), workers, chosen)
 
 
 @app.command()

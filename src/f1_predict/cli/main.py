@@ -9,11 +9,22 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.logging import RichHandler
 
-from f1_predict.cli import backtesting, data, fetching, judging, models, reporting
+from f1_predict.cli import (
+    backtesting,
+    data,
+    fetching,
+    forecasting,
+    judging,
+    models,
+    pretraining,
+    probing,
+    reporting,
+    simulating,
+)
 from f1_predict.cli.options import app
 from f1_predict.errors import F1PredictError
 
-COMMANDS = (data, fetching, models, backtesting, judging, reporting)
+COMMANDS = (data, simulating, fetching, models, forecasting, backtesting, probing, pretraining, judging, reporting)
 """Importing a module registers its commands, in this order of `--help`."""
 
 

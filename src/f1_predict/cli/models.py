@@ -1,4 +1,4 @@
-"""Commands that learn and forecast, and the one that does the whole job."""
+"""Commands that learn, and the one that does the whole job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from f1_predict.cli.options import (
     span,
     with_fractions,
 )
-from f1_predict.horizon import AfterLap, PreRace
 
 
 @app.command()
@@ -79,25 +78,6 @@ def compare(
     from f1_predict.jobs import learning
 
     learning.compare_models(console, data, dataset, traces, out, chosen, drop_pictures)
-
-
-@app.command()
-def predict(
-    race: Annotated[str, typer.Option(help="Season and round, as 2023_race_14.")],
-    lap: Annotated[
-        int | None, typer.Option(help="After the leader completes this lap; before the race if not given.")
-    ] = None,
-    data: Store = DATA,
-    model: ModelFolder = MODEL,
-    verbose: Verbose = False,
-) -> None:
-    """Forecast a race: win, podium and points probabilities and expected position of the whole field.
-
-    Example: f1-predict predict --race 2023_race_14 --lap 20
-    """
-    from f1_predict.jobs import forecasts
-
-    forecasts.show_forecast(console, data, model, race, AfterLap(lap) if lap is not None else PreRace())
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """From a Snapshot to the table of features known at its horizon."""
 
-from f1_predict.features.build import build, build_many
+from f1_predict.features.build import RaceFeatures, build, build_many, values_of_cuts
 from f1_predict.features.catalogue import FEATURE_NAMES, FEATURES, Feature
 from f1_predict.features.inrace import in_race, in_race_values
 from f1_predict.features.inrace_catalogue import IN_RACE_FEATURES, IN_RACE_NAMES
+from f1_predict.features.inrace_cut import LineUp
 
 __all__ = [
     "FEATURES",
@@ -11,8 +12,11 @@ __all__ = [
     "IN_RACE_FEATURES",
     "IN_RACE_NAMES",
     "Feature",
+    "LineUp",
+    "RaceFeatures",
     "build",
     "build_many",
     "in_race",
     "in_race_values",
+    "values_of_cuts",
 ]

@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from f1_predict.config import FeatureConfig
+from f1_predict.features.conditions import recent_rain
 from f1_predict.features.inrace_catalogue import IN_RACE_NAMES
-from f1_predict.features.inrace_cut import Cut, Stops, stops_made
-from f1_predict.features.inrace_laps import Bools, last_known, latest, mean, spread
-from f1_predict.features.sessions import Field, Floats, field_rank
-from f1_predict.horizon import Snapshot
+from f1_predict.features.inrace_cut import Cut, LineUp, Stops, stops_made, to_row
+from f1_predict.features.inrace_laps import from_the_end, last_known, mean, middle, spread
+from f1_predict.features.sessions import Floats, field_rank
+from f1_predict.horizon import Snapshot, at_lap
 from f1_predict.schemas import COMPOUNDS
 
 Columns = dict[str, Floats]
@@ -48,22 +49,25 @@ def in_race(snapshot: Snapshot, config: FeatureConfig = DEFAULTS) -> pl.DataFram
     return names.hstack(numbers.fill_nan(None))
 
 
-def in_race_values(snapshot: Snapshot, config: FeatureConfig = DEFAULTS) -> Floats:
-    """As `in_race`, the numbers only: (n, len(IN_RACE_NAMES)) float64, NaN = unknown."""
+def in_race_values(snapshot: Snapshot, config: FeatureConfig = DEFAULTS, line_up: LineUp | None = None) -> Floats:
+    """As `in_race`, the numbers only: (n, len(IN_RACE_NAMES)) float64, NaN = unknown.
+
+    `line_up` is `LineUp.of` any cut of the race, for those who ask for many; None: made here.
+    """
     if snapshot.entries.is_empty():
         return np.empty((0, len(IN_RACE_NAMES)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        cut = Cut.of(snapshot)
+        cut = Cut.of(snapshot, line_up)
         stops = stops_made(cut)
         columns = _order(cut) | _gaps(cut, stops) | _pace(cut, stops) | _stop_columns(cut, stops)
         columns |= _tyres(cut, stops) | _race(cut, config)
-    return np.column_stack([columns[name] for name in IN_RACE_NAMES])
+    return np.array([columns[name] for name in IN_RACE_NAMES]).T
 
 
 def _order(cut: Cut) -> Columns:
     grid, n = cut.grid, len(cut.place)
     k = cut.snapshot.cutoff_lap
-    since = cut.snapshot.cut_time_s - grid.at(grid.ends, grid.completed)
+    since = cut.snapshot.cut_time_s - at_lap(grid.ends, grid.completed)
     overdue = (
         np.minimum(since / (grid.usual * cut.lap_s), 5.0) if np.isfinite(cut.snapshot.cut_time_s) else since * np.nan
     )
@@ -83,9 +87,9 @@ def _order(cut: Cut) -> Columns:
         "ir_overdue_ahead": (ahead & late[None, :]).sum(axis=1).astype(np.float64),
         "ir_gained": cut.start - cut.place,
         "ir_first_lap_gain": cut.start - grid.position[:, 0],
-        "ir_gained_2": grid.at(grid.position, grid.completed - 2) - cut.place,
-        "ir_gained_5": grid.at(grid.position, grid.completed - 5) - cut.place,
-        "ir_gained_15": grid.at(grid.position, grid.completed - 15) - cut.place,
+        "ir_gained_2": at_lap(grid.position, grid.completed - 2) - cut.place,
+        "ir_gained_5": at_lap(grid.position, grid.completed - 5) - cut.place,
+        "ir_gained_15": at_lap(grid.position, grid.completed - 15) - cut.place,
         "ir_best_position": best,
         "ir_mean_position": mean(recent),
         "ir_volatility": mean(changes),
@@ -96,25 +100,27 @@ def _order(cut: Cut) -> Columns:
 
 def _gaps(cut: Cut, stops: Stops) -> Columns:
     gap = cut.gap
+    now, then = cut.gaps(), cut.gaps(SPAN)
     ahead, behind = cut.neighbour(-1), cut.neighbour(1)
     leader = np.full(len(gap), cut.by_place[0] if len(cut.by_place) else -1)
     leader[~cut.running] = -1
+    to_ahead, to_behind = to_row(now, ahead), to_row(now, behind)
     between = gap[None, :] - gap[:, None]  # how far j is behind i
     mates = np.where(cut.mates, gap[None, :], np.inf)
     best_mate = np.where(np.isnan(mates), np.inf, mates).min(axis=1)
     return {
         "ir_gap_leader": gap,
         "ir_gap_leader_laps": gap / cut.lap_s,
-        "ir_gap_ahead": cut.gap_to(ahead),
-        "ir_gap_behind": -cut.gap_to(behind),
-        "ir_gap_ahead_2": cut.gap_to(cut.neighbour(-2)),
-        "ir_gap_behind_2": -cut.gap_to(cut.neighbour(2)),
+        "ir_gap_ahead": to_ahead,
+        "ir_gap_behind": -to_behind,
+        "ir_gap_ahead_2": to_row(now, cut.neighbour(-2)),
+        "ir_gap_behind_2": -to_row(now, cut.neighbour(2)),
         "ir_gap_third": gap - (gap[cut.by_place[2]] if len(cut.by_place) > 2 else np.nan),
         "ir_gap_tenth": gap - (gap[cut.by_place[9]] if len(cut.by_place) > 9 else np.nan),
         "ir_gap_teammate": np.where(np.isinf(best_mate), np.nan, gap - best_mate),
-        "ir_closing_leader": (cut.gap_to(leader) - cut.gap_to(leader, SPAN)) / SPAN,
-        "ir_closing_ahead": (cut.gap_to(ahead) - cut.gap_to(ahead, SPAN)) / SPAN,
-        "ir_closing_behind": (cut.gap_to(behind, SPAN) - cut.gap_to(behind)) / SPAN,
+        "ir_closing_leader": (to_row(now, leader) - to_row(then, leader)) / SPAN,
+        "ir_closing_ahead": (to_ahead - to_row(then, ahead)) / SPAN,
+        "ir_closing_behind": (to_row(then, behind) - to_behind) / SPAN,
         "ir_close_ahead": ((between < 0) & (between > -CLOSE_S)).sum(axis=1).astype(np.float64),
         "ir_close_behind": ((between > 0) & (between < CLOSE_S)).sum(axis=1).astype(np.float64),
         "ir_stop_window": ((between > 0) & (between < stops.cost)).sum(axis=1).astype(np.float64),
@@ -124,18 +130,16 @@ def _gaps(cut: Cut, stops: Stops) -> Columns:
 def _pace(cut: Cut, stops: Stops) -> Columns:
     grid = cut.grid
     pace = np.where(grid.clean, (grid.ratio - 1.0) * 100.0, np.nan)
-
-    def over(mask: Bools) -> Floats:
-        return cut.only_running(mean(np.where(mask, pace, np.nan)))
-
-    laps = np.arange(1, pace.shape[1] + 1)
+    laps, counted = np.arange(1, pace.shape[1] + 1), from_the_end(grid.clean)
     stint = grid.clean & (laps[None, :] > stops.last[:, None])
-    ten, everything = over(latest(grid.clean, 10)), over(grid.clean)
+    spans = np.stack([grid.clean, counted <= 10, counted <= 5, counted <= 3, stint])
+    means = mean(np.where(spans, pace, np.nan))
+    everything, ten, five, three, stint_pace = cut.only_running(means)
     quick = cut.only_running(_fastest_quarter(pace))
     usable = grid.ratio * grid.typical
     own_best = np.fmin.reduce(usable, axis=1)
-    last = (grid.at(grid.ratio, grid.completed) - 1.0) * 100.0
-    before = (grid.at(grid.ratio, grid.completed - 1) - 1.0) * 100.0
+    last = (at_lap(grid.ratio, grid.completed) - 1.0) * 100.0
+    before = (at_lap(grid.ratio, grid.completed - 1) - 1.0) * 100.0
     blend = np.where(np.isnan(ten), 0.0, (ten + everything) / 2.0)
     to_come = cut.laps_left * blend / 100.0 * cut.lap_s
     projected = cut.gap + to_come
@@ -144,26 +148,27 @@ def _pace(cut: Cut, stops: Stops) -> Columns:
     ahead, behind = cut.neighbour(-1), cut.neighbour(1)
     around = np.stack([ten[rows] * np.where(rows >= 0, 1.0, np.nan) for rows in map(cut.neighbour, (-2, -1, 1, 2))])
     mates = np.where(cut.mates, everything[None, :], np.nan)
+    ranks = field_rank(np.stack([ten, everything, quick, projected, net]))
     return {
-        "ir_pace_3": over(latest(grid.clean, 3)),
-        "ir_pace_5": over(latest(grid.clean, 5)),
+        "ir_pace_3": three,
+        "ir_pace_5": five,
         "ir_pace_10": ten,
         "ir_pace_all": everything,
-        "ir_pace_stint": over(stint),
+        "ir_pace_stint": stint_pace,
         "ir_pace_quick": quick,
         "ir_pace_last": cut.only_running(np.where(np.isnan(last), before, last)),
-        "ir_pace_spread": cut.only_running(spread(pace)),
+        "ir_pace_spread": cut.only_running(spread(pace, means[0])),
         "ir_pace_trend": cut.only_running(_slope(np.where(stint, pace, np.nan))),
         "ir_best_lap": cut.only_running((own_best / np.fmin.reduce(own_best) - 1.0) * 100.0),
         "ir_pace_ahead": cut.less(ten, ahead),
         "ir_pace_behind": cut.less(ten, behind),
         "ir_pace_around": ten - mean(around.T),
         "ir_pace_teammate": everything - mean(mates),
-        "ir_pace_10_rank": field_rank(ten),
-        "ir_pace_all_rank": field_rank(everything),
-        "ir_pace_quick_rank": field_rank(quick),
-        "ir_projected_rank": field_rank(projected),
-        "ir_projected_net_rank": field_rank(net),
+        "ir_pace_10_rank": ranks[0],
+        "ir_pace_all_rank": ranks[1],
+        "ir_pace_quick_rank": ranks[2],
+        "ir_projected_rank": ranks[3],
+        "ir_projected_net_rank": ranks[4],
         "ir_projected_gap": projected - np.fmin.reduce(projected),
         "ir_projected_net_gap": net - np.fmin.reduce(net),
         "ir_expected_position": _expected_position(projected, noise),
@@ -194,8 +199,8 @@ def _slope(values: Floats) -> Floats:
     lap = np.where(known, np.arange(values.shape[1], dtype=np.float64)[None, :], np.nan)
     lap = lap - mean(lap)[:, None]
     number = known.sum(axis=1)
-    slope = mean(lap * values) / mean(lap * lap)
-    return np.where(number >= TREND_LAPS, slope, np.nan)
+    products, squares = mean(np.stack([lap * values, lap * lap]))
+    return np.where(number >= TREND_LAPS, products / squares, np.nan)
 
 
 def _stop_columns(cut: Cut, stops: Stops) -> Columns:
@@ -228,7 +233,7 @@ def _stop_columns(cut: Cut, stops: Stops) -> Columns:
 def _tyres(cut: Cut, stops: Stops) -> Columns:
     grid = cut.grid
     started = cut.running & (grid.completed > 0)
-    recorded = grid.at(grid.tyre_life, grid.completed)
+    recorded = at_lap(grid.tyre_life, grid.completed)
     age = np.where(started, np.where(np.isnan(recorded), grid.completed - stops.last, recorded), np.nan)
     compound = cut.only_running(last_known(grid.compound))
     if np.isnan(compound).all():
@@ -248,10 +253,8 @@ def _race(cut: Cut, config: FeatureConfig) -> Columns:
     grid, n = cut.grid, len(cut.place)
     caution = grid.caution[~np.isnan(grid.times).all(axis=0)]
     times = grid.typical[~np.isnan(grid.typical)]
-    recent = float(np.median(times[-3:])) if len(times) else np.nan
-    entries = cut.snapshot.entries
-    sessions = Field.of(entries)
-    best = float(np.fmin.reduce(np.concatenate([sessions.qualifying, sessions.practice], axis=1), axis=None))
+    recent = middle(times[-3:]) if len(times) else np.nan
+    best = cut.line_up.best_s
     under_caution = bool(caution[-1]) if len(caution) else False
     on_lead_lap = cut.gap < cut.lap_s
     spread_s = np.max(cut.gap[on_lead_lap]) if on_lead_lap.any() else np.nan
@@ -272,11 +275,8 @@ def _race(cut: Cut, config: FeatureConfig) -> Columns:
 
 
 def _wet(cut: Cut, config: FeatureConfig, against_dry: float, under_caution: bool) -> bool:
-    weather = cut.snapshot.weather
-    if not weather.is_empty():
-        recent = weather.filter(pl.col("time_s") >= pl.col("time_s").max() - config.rain_window_s)["rainfall"]
-        if recent.any():
-            return True
+    if recent_rain(cut.snapshot.weather_columns, config.rain_window_s).any():
+        return True
     compound = cut.only_running(last_known(cut.grid.compound))
     on_rain_tyres = (compound > COMPOUNDS.index("INTERMEDIATE")).sum() * 2 > (~np.isnan(compound)).sum()
     return bool(on_rain_tyres or (against_dry > WET_RATIO and not under_caution))

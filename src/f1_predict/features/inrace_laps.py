@@ -10,19 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from f1_predict.features.order import lap_rows
 from f1_predict.features.sessions import Floats
 from f1_predict.horizon import Snapshot
-from f1_predict.schemas import COMPOUNDS
 
 Bools = npt.NDArray[np.bool_]
 
 MIN_DRIVERS = 3
 """A lap has a field's time if at least so many drivers have a usable time on it."""
-CAUTION_STATUS = "[4567]"
-"""FastF1's codes for a safety car, a red flag and a virtual safety car (deployed, ending)."""
 CAUTION_RATIO = 1.2
 CAUTION_REACH = 8
 """Without recorded status, a lap on which the field is this much slower than on the fastest one of the laps up to
@@ -68,53 +63,36 @@ class LapGrid:
     @classmethod
     def of(cls, snapshot: Snapshot) -> LapGrid:
         """The laps that a Snapshot holds; those of drivers without an entry are left out."""
-        row, laps = lap_rows(snapshot)
-        lap = laps["lap"].to_numpy().astype(np.int64)
-        shape = (snapshot.entries.height, int(lap.max()) if len(lap) else 1)
-
-        def matrix(values: pl.Series) -> Floats:
-            out = np.full(shape, np.nan)
-            out[row, lap - 1] = values.cast(pl.Float64).to_numpy()
-            return out
-
-        times, ends = matrix(laps["lap_time_s"]), matrix(laps["end_time_s"])
-        completed = np.zeros(shape[0], dtype=np.int64)
-        np.maximum.at(completed, row, lap)
-        flagged = matrix(laps["implausible"]) == 1.0
+        laps = snapshot.lap_matrices
+        times = laps.lap_time_s
+        flagged = laps.implausible == 1.0
         usable = np.where(flagged, np.nan, times)
-        typical = np.where((~np.isnan(usable)).sum(axis=0) >= MIN_DRIVERS, median(usable.T), np.nan)
-        red = flagged.sum(axis=0) * 2 > (~np.isnan(times)).sum(axis=0)
-        status = laps["track_status"]
-        recorded = mean(matrix(status.str.contains(CAUTION_STATUS)).T) if status.null_count() < len(status) else None
+        by_lap, driven = median(usable.T), ~np.isnan(times)
+        typical = np.where((~np.isnan(usable)).sum(axis=0) >= MIN_DRIVERS, by_lap, np.nan)
+        red = flagged.sum(axis=0) * 2 > driven.sum(axis=0)
+        recorded = None if np.isnan(laps.caution).all() else mean(laps.caution.T)
         # The leader alone has ended the last lap before the cut; that he was slow on it tells of a safety car already.
-        caution = red | _cautions(median(usable.T), recorded)
+        caution = red | _cautions(by_lap, recorded)
         ratio = usable / typical
         usual = median(np.where(caution, np.nan, ratio))
         loss = ratio - usual[:, None]
-        pit_in, pit_lap = _stops(loss, caution, ~np.isnan(times), matrix(laps["pit_in"]), matrix(laps["pit_out"]))
+        pit_in, pit_lap = _stops(loss, caution, driven, laps.pit_in, laps.pit_out)
         clean = ~np.isnan(ratio) & (loss < CLEAN_LOSS) & ~pit_lap & ~caution
         clean[:, 0] = False
-        compounds = laps["compound"].cast(pl.Enum(COMPOUNDS)).to_physical()
         return cls(
-            completed=completed,
+            completed=laps.completed,
             times=times,
-            ends=ends,
-            position=matrix(laps["position"]),
+            ends=laps.end_time_s,
+            position=laps.position,
             typical=typical,
             ratio=ratio,
             caution=caution,
             pit_in=pit_in,
             clean=clean,
             usual=usual,
-            compound=matrix(compounds) + 1.0,
-            tyre_life=matrix(laps["tyre_life"]),
+            compound=laps.compound,
+            tyre_life=laps.tyre_life,
         )
-
-    def at(self, values: Floats, lap: npt.NDArray[np.int64]) -> Floats:
-        """values[i, lap i] of a (n, K) matrix for laps 1..K; NaN for laps outside."""
-        inside = (lap >= 1) & (lap <= values.shape[1])
-        picked = values[np.arange(len(values)), np.clip(lap, 1, values.shape[1]) - 1]
-        return np.where(inside, picked, np.nan)
 
 
 def _cautions(typical: Floats, recorded: Floats | None) -> Bools:
@@ -149,11 +127,10 @@ def mean(values: Floats) -> Floats:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def spread(values: Floats) -> Floats:
-    """Standard deviation of the known values of each row: (n,); NaN with fewer than three."""
-    known = ~np.isnan(values)
-    squares = mean((values - mean(values)[..., None]) ** 2)
-    return np.where(known.sum(axis=-1) >= 3, np.sqrt(squares), np.nan)
+def spread(values: Floats, centre: Floats) -> Floats:
+    """Standard deviation of the known values of each row from their mean: (n,); NaN with fewer than three."""
+    squares = mean((values - centre[..., None]) ** 2)
+    return np.where((~np.isnan(values)).sum(axis=-1) >= 3, np.sqrt(squares), np.nan)
 
 
 def median(values: Floats) -> Floats:
@@ -165,14 +142,19 @@ def median(values: Floats) -> Floats:
     return np.asarray((ordered[rows, low] + ordered[rows, high]) / 2.0, dtype=np.float64)
 
 
-def latest(mask: Bools, count: int) -> Bools:
-    """The last `count` true entries of each row of a (n, K) mask."""
-    from_the_end = np.cumsum(mask[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(mask & (from_the_end <= count))
-
-
 def last_known(values: Floats) -> Floats:
     """The last known value of each row: (n,); NaN where there is none."""
     known = ~np.isnan(values)
     at = values.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
     return np.asarray(values[np.arange(len(values)), at], dtype=np.float64)
+
+
+def from_the_end(mask: Bools) -> npt.NDArray[np.int64]:
+    """Of each row of a (n, K) mask, how many entries from this one on are true."""
+    return np.asarray(np.cumsum(mask[:, ::-1], axis=1)[:, ::-1])
+
+
+def middle(values: Floats) -> float:
+    """Median of one or more known values."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2.0)

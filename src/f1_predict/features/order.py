@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from f1_predict.horizon import Snapshot
+from f1_predict.horizon import Snapshot, at_lap
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -43,29 +42,22 @@ def current_order(snapshot: Snapshot) -> IntArray:
     return running_order(snapshot)[0]
 
 
-def running_order(snapshot: Snapshot) -> tuple[IntArray, BoolArray]:
-    """`current_order`, and whether each car counts as stopped: int64 (n,), bool (n,)."""
-    row, laps = lap_rows(snapshot)
-    lap, end = laps["lap"].to_numpy(), laps["end_time_s"].to_numpy()
-    n = snapshot.entries.height
-    completed = np.zeros(n, dtype=np.int64)
-    np.maximum.at(completed, row, lap)
-    position, crossed = np.zeros(n), np.full(n, -np.inf)
-    is_last = lap == completed[row]
-    position[row[is_last]] = laps["position"].to_numpy()[is_last]
-    crossed[row[is_last]] = end[is_last]
-    two_laps_ago = end[lap == snapshot.cutoff_lap - STOPPED_AFTER_LAPS]
+def running_order(snapshot: Snapshot, start: IntArray | None = None) -> tuple[IntArray, BoolArray]:
+    """`current_order`, and whether each car counts as stopped: int64 (n,), bool (n,).
+
+    `start` is the `start_order`, for those who have it; None: found here.
+    """
+    start = start_order(snapshot) if start is None else start
+    laps, n = snapshot.lap_matrices, snapshot.entries.height
+    completed = laps.completed
+    position = np.where(completed > 0, at_lap(laps.position, completed), 0.0)
+    crossed = np.where(completed > 0, at_lap(laps.end_time_s, completed), -np.inf)
+    two_laps_ago = at_lap(laps.end_time_s, np.full(n, snapshot.cutoff_lap - STOPPED_AFTER_LAPS))
+    two_laps_ago = two_laps_ago[~np.isnan(two_laps_ago)]
     # Early in the race nobody has ended such a lap, and nobody counts as stopped.
     stopped = crossed < two_laps_ago.min() if len(two_laps_ago) else np.zeros(n, dtype=np.bool_)
-    order = np.lexsort((start_order(snapshot), crossed, position, -completed, stopped))
+    order = np.lexsort((start, crossed, position, -completed, stopped))
     return _places(order), stopped
-
-
-def lap_rows(snapshot: Snapshot) -> tuple[IntArray, pl.DataFrame]:
-    """The row in `entries` of each lap, int64, and the laps; laps of drivers without an entry are left out."""
-    rows = snapshot.laps["driver_id"].cast(pl.Enum(snapshot.driver_ids), strict=False).to_physical()
-    laps = snapshot.laps.filter(rows.is_not_null()) if rows.null_count() else snapshot.laps
-    return rows.drop_nulls().to_numpy().astype(np.int64), laps
 
 
 def _places(rows_in_order: npt.NDArray[np.int64]) -> IntArray:

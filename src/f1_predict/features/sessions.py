@@ -101,13 +101,14 @@ def grid_rank(grid: Floats) -> Floats:
 
 
 def field_rank(values: Floats) -> Floats:
-    """Ranks among the known values, 1 = smallest, equal values share their mean rank; NaN stays NaN.
+    """Ranks among the known values of each row (..., n), 1 = smallest; NaN stays NaN.
 
-    Values are compared at nine decimals, so that sums of the same terms in another order are equal.
+    Equal values share their mean rank. Values are compared at nine decimals, so that sums of the same terms in another
+    order are equal.
     """
     values = np.round(values, 9)
-    smaller = (values[None, :] < values[:, None]).sum(axis=1)
-    equal = (values[None, :] == values[:, None]).sum(axis=1)
+    smaller = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
+    equal = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
     return np.where(np.isnan(values), np.nan, smaller + (equal + 1.0) / 2.0)
 
 

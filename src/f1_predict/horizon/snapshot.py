@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from f1_predict.errors import HorizonError, NotFoundError
+from f1_predict.horizon.arrays import Floats, Integers, LapMatrices, WeatherColumns
 from f1_predict.horizon.horizons import AfterLap, FullRace, Horizon, PreRace, lap_of_fraction
 from f1_predict.schemas import Tables
 
@@ -69,6 +71,40 @@ class Snapshot:
         """The starters, in the order of `entries`: the row order of every later stage."""
         return self.entries["driver_id"].to_list()
 
+    @cached_property
+    def lap_matrices(self) -> LapMatrices:
+        """`laps` as arrays, driver x lap."""
+        return LapMatrices.of(self.driver_ids, self.laps)
+
+    @cached_property
+    def weather_columns(self) -> WeatherColumns:
+        """`weather` as arrays."""
+        return WeatherColumns.of(self.weather)
+
+    @cached_property
+    def past_runs(self) -> pl.DataFrame:
+        """Who has laps in which earlier race: race_id, driver_id, laps (UInt32), in the order of `past.laps`."""
+        return _runs(self.past.laps)
+
+
+def _runs(laps: pl.DataFrame) -> pl.DataFrame:
+    return laps.group_by("race_id", "driver_id", maintain_order=True).len("laps")
+
+
+@dataclass(frozen=True)
+class _Race:
+    """What the cuts of one race share: its rows, the columns they are cut by, and the races before it."""
+
+    info: RaceInfo
+    entries: pl.DataFrame
+    laps: pl.DataFrame
+    weather: pl.DataFrame
+    past: Tables
+    lap_matrices: LapMatrices
+    lap: Integers
+    end_time_s: Floats
+    time_s: Floats
+
 
 class RaceArchive:
     """Canonical tables in the order of time, cut into Snapshots without copying.
@@ -84,6 +120,7 @@ class RaceArchive:
         self._offsets: dict[str, dict[str, tuple[int, int]]] = {}
         for name in ("entries", "results", "laps", "weather"):
             self._offsets[name] = self._row_ranges(getattr(self._tables, name))
+        self._latest: tuple[str, _Race] | None = None
 
     def _row_ranges(self, frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
         """First row and end row of each race, races without rows included."""
@@ -94,6 +131,12 @@ class RaceArchive:
             ranges[race_id] = (start, end)
             start = end
         return ranges
+
+    @cached_property
+    def _past_runs(self) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
+        """`Snapshot.past_runs` of all races, and the first and end row of each."""
+        runs = _runs(self._tables.laps)
+        return runs, self._row_ranges(runs)
 
     @property
     def race_ids(self) -> list[str]:
@@ -175,8 +218,8 @@ class RaceArchive:
             NotFoundError: if there is no such race.
             HorizonError: if nobody has completed the lap.
         """
-        laps = self.rows("laps", race_id)
-        weather = self.rows("weather", race_id)
+        race = self._race(race_id)
+        laps = race.laps
         if isinstance(horizon, PreRace):
             cut, lap = 0.0, 0
             laps = laps.clear()
@@ -184,22 +227,46 @@ class RaceArchive:
             cut, lap = math.inf, self.laps_completed(race_id)
         else:
             lap = horizon.lap
-            ends = laps.filter(pl.col("lap") == lap)["end_time_s"]
-            if ends.is_empty():
+            ends = race.end_time_s[race.lap == lap]
+            if len(ends) == 0:
                 raise HorizonError(
                     f"nobody has completed lap {lap} of {race_id}: the leader has completed "
                     f"{self.laps_completed(race_id)}. Ask for that lap or an earlier one."
                 )
-            cut = float(ends.min())  # type: ignore[arg-type]
-            laps = laps.filter(pl.col("end_time_s") <= cut)
-        info: dict[str, Any] = self.rows("races", race_id).row(0, named=True)
-        return Snapshot(
-            race=RaceInfo(**info),
+            cut = float(ends.min())
+            laps = laps[np.flatnonzero(race.end_time_s <= cut).astype(np.uint32)]
+        snapshot = Snapshot(
+            race=race.info,
             horizon=horizon,
             cutoff_lap=lap,
             cut_time_s=cut,
-            entries=self.rows("entries", race_id),
+            entries=race.entries,
             laps=laps,
-            weather=weather.filter(pl.col("time_s") <= cut),
-            past=self.past(race_id),
+            weather=race.weather[np.flatnonzero(race.time_s <= cut)] if len(race.time_s) else race.weather,
+            past=race.past,
         )
+        # What the properties would work out anew, from what is known of the whole race and of all races.
+        vars(snapshot)["lap_matrices"] = race.lap_matrices.until(-math.inf if lap == 0 else cut)
+        if isinstance(horizon, PreRace):
+            runs, ranges = self._past_runs
+            vars(snapshot)["past_runs"] = runs.head(ranges[race_id][0])
+        return snapshot
+
+    def _race(self, race_id: str) -> _Race:
+        """What the cuts of a race share; the latest race is kept, since its cuts are asked for one after the other."""
+        latest = self._latest
+        if latest is None or latest[0] != race_id:
+            entries, laps, weather = (self.rows(name, race_id) for name in ("entries", "laps", "weather"))
+            race = _Race(
+                info=RaceInfo(**self.rows("races", race_id).row(0, named=True)),
+                entries=entries,
+                laps=laps,
+                weather=weather,
+                past=self.past(race_id),
+                lap_matrices=LapMatrices.of(entries["driver_id"].to_list(), laps),
+                lap=laps["lap"].to_numpy().astype(np.int64),
+                end_time_s=laps["end_time_s"].to_numpy(),
+                time_s=weather["time_s"].to_numpy(),
+            )
+            latest = self._latest = (race_id, race)
+        return latest[1]

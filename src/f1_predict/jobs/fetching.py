@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from platformdirs import user_state_path
 from rich.console import Console
 
 from f1_predict.config import FetchConfig
-from f1_predict.errors import ConfigError, DownloadError, F1PredictError, StoreError
+from f1_predict.errors import ConfigError, DiskError, DownloadError, F1PredictError, StoreError
 from f1_predict.report.fetch_view import FetchBar, change_lines, check_lines, missing_lines
 from f1_predict.sources import fastf1_live
 from f1_predict.sources.f1db_release import fetch_release, stored_release
@@ -36,17 +39,22 @@ from f1_predict.training.files import write_atomically
 SOURCES = ("jolpica", "fastf1", "f1db")
 ASKED_BY_FASTF1 = 2
 """Requests that FastF1 makes to Jolpica for a session (its results and its first laps): they count too."""
+SECOND_LOAD_S = 10.0
+"""FastF1 asks once: a stream whose connection was cut may be there after this pause."""
+LIMIT_PAUSE_S, LIMIT_PAUSES = 900.0, 5
+"""FastF1 allows 500 requests in any hour, and ends in an error beyond: some fifty sessions."""
 SECOND_S, HOUR_S = 1.05, 3600.0
 """Of the limits. A service counts when a request arrives: what is on its way may come closer to the one before it."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What a fetch needs of the world outside: seconds since the epoch, pauses, and FastF1."""
+    """What a fetch needs of the world outside: seconds since the epoch, pauses, FastF1, and the user's own folder."""
 
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     loader: Callable[[Path], Loader] = real_loader
+    state: Path = field(default_factory=lambda: user_state_path("f1-predict", appauthor=False))
 
     def now(self) -> datetime:
         """The time in whole seconds of UTC."""
@@ -121,9 +129,7 @@ def fetch_races(console: Console, request: Request, config: FetchConfig, world: 
     require_real(request.out)
     outcome = Outcome()
     with exclusive(request.raw, "folder of fetched answers"), FetchBar(console) as bar:
-        limits = [(config.requests_per_second, SECOND_S), (config.requests_per_hour, HOUR_S)]
-        history = request.raw / "jolpica" / "requests.log"
-        limiter = RateLimiter(limits if config.keep_limits else [], history, world.clock, world.sleep, bar.wait)
+        limiter = _limiter(request, config, world, bar)
         with _client(limiter, config, world, bar) as client:
             try:
                 _fetch_seasons(client, request, config, world, bar, outcome)
@@ -163,6 +169,21 @@ def update_races(
     return fetch_races(console, request, config, world)
 
 
+def _limiter(request: Request, config: FetchConfig, world: World, bar: FetchBar) -> RateLimiter:
+    """Jolpica's limits are a user's, whatever his stores: his requests are remembered in his own folder.
+
+    Where he may not write there, as in some containers, they are remembered with the answers.
+    """
+    if not config.keep_limits:
+        return RateLimiter([])
+    limits = [(config.requests_per_second, SECOND_S), (config.requests_per_hour, HOUR_S)]
+    name = f"requests_{urlsplit(config.jolpica_url).hostname}.log"
+    try:
+        return RateLimiter(limits, world.state / name, world.clock, world.sleep, bar.wait)
+    except DiskError:
+        return RateLimiter(limits, request.raw / "jolpica" / name, world.clock, world.sleep, bar.wait)
+
+
 def _client(limiter: RateLimiter, config: FetchConfig, world: World, bar: FetchBar) -> PoliteClient:
     return PoliteClient(
         limiter,
@@ -193,7 +214,7 @@ def _fetch_seasons(
             bar.say(f"{season}: Jolpica has no calendar of it yet")
             continue
         if loader is not None:
-            outcome.missing += _fetch_sessions(loader, request, cache, season, world.now(), bar, client.limiter)
+            outcome.missing += _fetch_sessions(loader, request, cache, season, world, bar, client.limiter)
         earlier = read_store(request.out).races if require_real(request.out) else None
         built = build_fetched(cache, [season], earlier)
         outcome.missing += built.missing
@@ -238,7 +259,7 @@ def _fetch_sessions(
     request: Request,
     cache: RawCache,
     season: int,
-    now: datetime,
+    world: World,
     bar: FetchBar,
     limiter: RateLimiter,
 ) -> list[Missing]:
@@ -246,20 +267,44 @@ def _fetch_sessions(
     missing: list[Missing] = []
     if season < fastf1_live.FIRST_SEASON:
         return missing
-    for round_, day in _run_races(cache, season, now.date()):
+    for round_, day in _run_races(cache, season, world.now().date()):
         final, due = final_after(day), laps_due(cache, season, round_)
         if not fastf1_live.is_needed(cache, season, round_, final, request.refresh, request.telemetry, due):
             missing += fastf1_live.missing_of(cache, season, round_, due)
             continue
         bar.say(f"FastF1: {season} round {round_}")
-        for _ in range(ASKED_BY_FASTF1):
-            limiter.wait()
+        load = partial(fastf1_live.fetch_session, loader, cache, season, round_, request.telemetry, final, due)
         try:
-            missing += fastf1_live.fetch_session(loader, cache, season, round_, request.telemetry, final, due)
+            found = _patiently(load, world, bar, limiter)
+            if any(each.what in ("laps", "weather") for each in found):
+                world.sleep(SECOND_LOAD_S)
+                found = _patiently(load, world, bar, limiter)
+            missing += found
         except DownloadError as error:  # its limit; a full disk is another error, and ends the fetch
             bar.say(str(error))
             return [*missing, Missing(f"{season}_race_{round_}", "race", "the session and those after it")]
     return missing
+
+
+def _patiently(load: Callable[[], list[Missing]], world: World, bar: FetchBar, limiter: RateLimiter) -> list[Missing]:
+    """What `load` returns, within Jolpica's limits, and tried again for as long as FastF1's own may be used up.
+
+    Raises:
+        DownloadError: if it is so for more than an hour.
+    """
+    pauses = 0
+    while True:
+        for _ in range(ASKED_BY_FASTF1):
+            limiter.wait()
+        try:
+            return load()
+        except DownloadError:
+            if pauses == LIMIT_PAUSES:
+                raise
+            if not pauses:
+                bar.say("FastF1's limit of requests is used up: waiting for up to an hour, then going on")
+        pauses += 1
+        world.sleep(LIMIT_PAUSE_S)
 
 
 def _report_file(out: Path) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from f1_predict.config import Config
-from f1_predict.evaluation.compare import Comparison, FewerPictures, compare, train_with_fewer_pictures
+from f1_predict.evaluation import ladder
+from f1_predict.evaluation.compare import ANY_LAP, Comparison, FewerPictures, compare, train_with_fewer_pictures
 from f1_predict.evaluation.latency import Latency, measure_latency
+from f1_predict.evaluation.predictions import PREDICTION_COLUMNS, write_predictions
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.stores import open_archive, skipped_text
 from f1_predict.models.forecaster import Forecaster
@@ -18,7 +20,6 @@ from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import summaries, terminal
 from f1_predict.training.embeddings import EmbeddingCache
-from f1_predict.training.files import write_atomically
 from f1_predict.training.train import EncodedDataset, encode_split, save_network, train_network
 
 LATENCY_CALLS = 20
@@ -75,9 +76,7 @@ def compare_models(
     if drop_pictures > 0.0:
         fewer = train_with_fewer_pictures(archive, train, validation, test, config, drop_pictures)
         console.print(terminal.table(*summaries.fewer_pictures_table(comparison, fewer)))
-    content = io.BytesIO()
-    comparison.predictions.write_parquet(content)
-    write_atomically(out, content.getvalue())
+    write_predictions(out, prediction_rows_of(comparison))
     console.print(f"Predictions -> {out}")
     console.print(f"Skipped: {skipped_text(data)}")
     with_laps = [race_id for race_id in test.dataset.race_ids if archive.laps_completed(race_id) > 0]
@@ -90,6 +89,17 @@ def compare_models(
         latency = measure_latency(forecaster, [snapshot] * LATENCY_CALLS)
         console.print(terminal.table(*summaries.latency_table(latency)))
     return Compared(archive, comparison, fewer, latency, (train, validation), encoder)
+
+
+def prediction_rows_of(comparison: Comparison) -> pl.DataFrame:
+    """The forecasts of a comparison as a predictions file has them: no result, a picture only where a model looked.
+
+    Who is classified is not forecast, so `p_finish` is null.
+    """
+    looks = [*ladder.LOOKS_AT_PICTURES, ANY_LAP]
+    return comparison.predictions.with_columns(
+        p_finish=pl.lit(None, dtype=pl.Float64), has_image=pl.col("has_image") & pl.col("model").is_in(looks)
+    ).select(*PREDICTION_COLUMNS)
 
 
 def make_encoder(console: Console, config: Config) -> VisionEncoder:

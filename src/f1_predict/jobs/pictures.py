@@ -20,7 +20,7 @@ from f1_predict.training.split import SeasonSplit, cuts_of, split_seasons
 MULTIMODAL_README = """# Pictures and dataset, made by f1-predict
 
 - `speed_traces/[race_id]/[driver_id].png`: full races, to describe them; `pre_race/` and `lap_[k]/` below a race: what
-  was known at that cut, to forecast from.
+  was known at that cut, to forecast from. Pictures in style `race` are in `speed_traces/race/`, else alike.
 - `dataset_cache.json`: one row per race, driver and cut: picture, features (null = unknown), finishing position.
 - `embeddings/`: encoded pictures by content; can be removed at any time and is made again.
 - `skipped_races.json`: races and drivers without laps, which have no picture.

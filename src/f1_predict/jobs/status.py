@@ -1,4 +1,8 @@
-"""What there is and what is missing: races of the store, pictures drawn from them, embeddings of the pictures."""
+"""What there is and what is missing: races of the store, picture files drawn from them, embeddings of pictures.
+
+An embedding is known by its picture and not by its race: so by race those of picture files are counted, and of all
+others, of cuts that were drawn and encoded without a file, there is a total.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,8 @@ def show_status(
     covered = coverage(tables, today)
     if seasons is not None:
         covered = covered.filter(pl.col("season").is_between(*seasons))
-    covered = _with_pictures(covered, traces, embeddings)
+    encoded = _encoded(embeddings)
+    covered = _with_pictures(covered, traces, set().union(*encoded))
     console.print(_races_table(covered) if covered["season"].n_unique() == 1 else _seasons_table(covered))
     origins = read_provenance(data)
     sources = origins.join(covered, on="race_id", how="semi").group_by("source", maintain_order=True).agg(
@@ -52,6 +57,7 @@ def show_status(
     for source, races, fetched in sources.iter_rows():
         when = "at an unknown time" if fetched is None else f"last changed {fetched:%Y-%m-%d %H:%M} UTC"
         console.print(f"{source}: {races} races, {when}", highlight=False)
+    console.print(_embeddings_line(encoded, embeddings), highlight=False, soft_wrap=True)
     options = "" if data == USUAL else f" --out {data}"
     options += "" if raw == USUAL_RAW else f" --raw {raw}"
     to_fetch = [] if store_source(data) == SIMULATED else gaps(covered, options)  # no service has simulated races
@@ -65,9 +71,8 @@ def show_status(
     return covered
 
 
-def _with_pictures(covered: pl.DataFrame, traces: Path, embeddings: Path) -> pl.DataFrame:
-    """Add `pictures` (any drawn) and `embeddings` (of one picture of each drawn cut, all in the cache)."""
-    digests = _encoded(embeddings)
+def _with_pictures(covered: pl.DataFrame, traces: Path, digests: set[bytes]) -> pl.DataFrame:
+    """Add `pictures` (any file of the race) and `embeddings` (of one file of each drawn cut, all in the cache)."""
     drawn, encoded = [], []
     for race_id, laps in covered.select("race_id", "laps").iter_rows():
         samples = list(_samples(traces / race_id))
@@ -86,16 +91,25 @@ def _samples(folder: Path) -> Iterator[Path]:
         yield from sorted(cut.glob("*.png"))[:1]
 
 
-def _encoded(folder: Path) -> set[bytes]:
-    """The pictures, by SHA-256, that any encoder has encoded into the cache."""
-    digests: set[bytes] = set()
+def _encoded(folder: Path) -> list[set[bytes]]:
+    """The keys of the pictures that each encoder has encoded into the cache; of a file it is its SHA-256."""
+    encoders: dict[Path, set[bytes]] = {}
     for shard in sorted(folder.glob("*/*.safetensors")):
         try:
             with safe_open(shard, framework="numpy") as file:
-                digests.update(row.tobytes() for row in file.get_tensor("digests"))
+                encoders.setdefault(shard.parent, set()).update(row.tobytes() for row in file.get_tensor("digests"))
         except (SafetensorError, OSError):
             continue  # the cache itself drops a damaged shard, and encodes its pictures again
-    return digests
+    return list(encoders.values())
+
+
+def _embeddings_line(encoded: list[set[bytes]], folder: Path) -> str:
+    """How many there are in all: the table has those of picture files only."""
+    if not encoded:
+        return f"embeddings: none in {folder}"
+    by = "" if len(encoded) == 1 else f" by {len(encoded)} encoders"
+    count = sum(len(keys) for keys in encoded)
+    return f"embeddings: {count:,}{by} in {folder}, those of cuts without picture files (backtest) included"
 
 
 def _undrawn(covered: pl.DataFrame, data: Path, traces: Path) -> list[Gap]:

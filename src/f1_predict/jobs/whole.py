@@ -1,4 +1,4 @@
-"""The whole job: pictures, dataset, comparison, model, forecast and results page in one command."""
+"""The whole job: pictures, dataset, comparison, model, forecast and report in one command."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from f1_predict.api import Predictor
 from f1_predict.config import Config
 from f1_predict.evaluation.compare import ANY_LAP, Comparison
 from f1_predict.evaluation.ladder import moment
-from f1_predict.horizon import FullRace, PreRace, RaceArchive
+from f1_predict.horizon import AfterLap, FullRace, RaceArchive
 from f1_predict.jobs.forecasts import print_forecast
 from f1_predict.jobs.learning import compare_models
 from f1_predict.jobs.memory import peak_gb
 from f1_predict.jobs.pictures import build_dataset, draw_traces
+from f1_predict.jobs.reporting import write_report
 from f1_predict.jobs.stores import Seasons, skipped_text
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import terminal
 from f1_predict.report.results_page import Results, write_results
+from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.drawing import DrawingSummary
 from f1_predict.training.split import SeasonSplit
 from f1_predict.training.train import load_forecaster, save_network
@@ -36,6 +39,7 @@ class Places:
     dataset: Path
     model: Path
     predictions: Path
+    report: Path
 
     @classmethod
     def under(cls, work: Path) -> Places:
@@ -47,6 +51,7 @@ class Places:
             dataset=multimodal / "dataset_cache.json",
             model=work / "artifacts/model",
             predictions=work / "artifacts/predictions.parquet",
+            report=work / "artifacts/report.html",
         )
 
 
@@ -60,7 +65,7 @@ def whole_job(
     results: Path | None,
     command: str,
 ) -> None:
-    """Pictures, dataset, comparison, model, forecast, results page: all that follows once the races are there."""
+    """Pictures, dataset, comparison, model, forecast, report: all that follows once the races are there."""
     full = draw_traces(console, where.data, where.traces, FullRace(), None, workers, config)
     split = build_dataset(
         console, where.data, where.traces, where.dataset, train_seasons, test_seasons, workers, config
@@ -71,16 +76,19 @@ def whole_job(
     save_network(where.model, comparison.any_lap, *compared.learned, compared.encoder, config)
     console.print(f"Model ({ANY_LAP}) -> {where.model}")
     forecaster = load_forecaster(where.model, compared.encoder)
+    predictor = Predictor(forecaster, archive, where.model.resolve().name, read_manifest(where.model))
     race_id = comparison.predictions["race_id"][-1]
+    print_forecast(console, predictor.forecast(race_id))
     cut = archive.horizon_at(race_id, 0.5 if archive.laps_completed(race_id) else 0.0)
-    print_forecast(console, forecaster, archive, race_id, PreRace())
-    print_forecast(console, forecaster, archive, race_id, cut)
+    if isinstance(cut, AfterLap):
+        print_forecast(console, predictor.forecast(race_id, cut.lap))
+    facts = facts_of(archive, split, full, comparison, compared.encoder) | {"skipped": skipped_text(where.data)}
+    write_report(console, [where.predictions], where.data, where.report, race_id=race_id, facts=facts)
     if results is not None:
-        facts = facts_of(archive, split, full, comparison, compared.encoder) | {"skipped": skipped_text(where.data)}
         write_results(results, Results(command, facts, comparison, compared.fewer, compared.latency))
         console.print(f"Results page -> {results}")
     files = {"tables": where.data, "pictures": where.traces, "dataset": where.dataset}
-    files |= {"predictions": where.predictions, "model": where.model}
+    files |= {"predictions": where.predictions, "model": where.model, "report": where.report}
     console.print(terminal.table("Files", ["what", "where"], [[name, path] for name, path in files.items()]))
 
 

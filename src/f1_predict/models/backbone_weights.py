@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
@@ -23,12 +23,12 @@ from urllib.request import getproxies
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torchvision.models import ResNet18_Weights, resnet18
 
 from f1_predict.errors import ConfigError, WeightsError
+from f1_predict.models.preprocessing import IMAGENET, Preprocessing, preprocessing_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +53,14 @@ class BackboneWeights:
         note: one line: which weights and why.
         tensors: float32, by torchvision's names, all finite.
         sha256: of names, shapes and values.
+        preprocessing: what they want done to a picture: a file's metadata says it, else ImageNet's.
     """
 
     name: str
     note: str
     tensors: dict[str, Tensor]
     sha256: str
+    preprocessing: Preprocessing = IMAGENET
 
     @property
     def kind(self) -> str:
@@ -89,7 +91,7 @@ def load_weights(weights: str, seed: int = 0) -> BackboneWeights:
     if weights == "random":
         return _random(seed, "asked for by name")
     if weights.endswith(".safetensors"):
-        return _pack(weights, f"{weights}: asked for by file", _read_safetensors(Path(weights)), weights)
+        return _from_file(weights, f"{weights}: asked for by file", Path(weights))
     raise ConfigError(
         f"weights must be 'auto', 'imagenet', 'trace', 'random' or the path of a .safetensors file, got '{weights}'. "
         "Other files are refused, since loading them may run code."
@@ -128,14 +130,17 @@ def _trace(why: str) -> BackboneWeights:
             f"the trace weights are not shipped with this version ({TRACE_FILE} is missing). "
             "Use weights='auto', 'imagenet' or 'random', or give a .safetensors file."
         )
-    return _pack("trace", f"trace: {why}", _read_safetensors(TRACE_FILE), str(TRACE_FILE))
+    return _from_file("trace", f"trace: {why}", TRACE_FILE)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _from_file(name: str, note: str, path: Path) -> BackboneWeights:
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors ({error}). Give a file of a ResNet-18.") from error
+    return replace(_pack(name, note, tensors, str(path)), preprocessing=preprocessing_of(metadata, str(path)))
 
 
 def _random(seed: int, why: str) -> BackboneWeights:

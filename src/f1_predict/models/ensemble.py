@@ -38,11 +38,11 @@ def mixture_weights(likelihoods: FloatArray) -> FloatArray:
     Returns:
         float64 (members,), not negative, sums to 1.
     """
-    members = likelihoods.shape[1]
+    rows, members = likelihoods.shape
     weights = np.full(members, 1.0 / members)
     for _ in range(_EM_ROUNDS):
-        shares = likelihoods * weights
-        updated = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+        # The mean over rows of each member's share of the row's likelihood.
+        updated = weights * ((1.0 / (likelihoods @ weights)) @ likelihoods) / rows
         done = float(np.abs(updated - weights).max()) < _EM_TOLERANCE
         weights = updated
         if done:

@@ -29,7 +29,7 @@ class Forecaster:
     """A trained fusion network with everything that it needs to forecast a race.
 
     Args:
-        model: the trained network, head "position" or "position_regression".
+        model: the trained network; one of head "finish" says who will be classified, and nothing of places.
         encoder: the backbone that it was trained with.
         normaliser: fitted on the training rows of the features.
         generator: draws the pictures; nothing is written.
@@ -37,7 +37,7 @@ class Forecaster:
         sigma: error of the regression head on validation races (see probabilities.spread); unused by the others.
 
     Raises:
-        ConfigError: if the head forecasts no positions, or the regression head comes without sigma.
+        ConfigError: if the regression head comes without sigma, or another one with it.
         FeatureError: if the normaliser was fitted on other features than this version computes.
     """
 
@@ -50,9 +50,9 @@ class Forecaster:
         feature_config: FeatureConfig,
         sigma: float | None = None,
     ) -> None:
-        if (model.head == "position_regression") != (sigma is not None) or model.head == "finish":
+        if (model.head == "position_regression") != (sigma is not None):
             raise ConfigError(
-                f"a forecast of positions needs head 'position', or 'position_regression' with its sigma; "
+                f"a forecaster needs head 'position_regression' with its sigma, or another head without one; "
                 f"got head '{model.head}' with sigma {sigma}. Train with `f1-predict train --head position`."
             )
         if tuple(normaliser.names) != tuple(features.FEATURE_NAMES):
@@ -81,12 +81,13 @@ class Forecaster:
             One row per starter, in the order of `snapshot.entries`: race_id, driver_id, horizon,
             cutoff_lap, n_starters, position_probs (list of n_starters floats that sum to 1),
             expected_position, predicted_rank (1..n, unique), p_win, p_podium,
-            p_points, position_low and position_high (80 % range), has_image.
+            p_points, position_low and position_high (80 % range), has_image, p_finish (probability of
+            being classified). What the head does not say is null: p_finish, or all that is about places.
         """
         if snapshot.horizon.leaks:
             log.warning("%s: a forecast from the full race has seen the finish it forecasts", snapshot.race_id)
-        table = features.build(snapshot, self.feature_config)
-        return self.predict_from_features(snapshot, table.select(features.FEATURE_NAMES).to_numpy())
+        known = features.RaceFeatures.of(snapshot, self.feature_config)
+        return self.predict_from_features(snapshot, known.values(snapshot))
 
     def predict_from_features(self, snapshot: Snapshot, values: np.ndarray) -> pl.DataFrame:
         """As `predict`, with the features already built: the path from laps to probabilities.
@@ -95,8 +96,24 @@ class Forecaster:
             snapshot: what is known at the horizon.
             values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
         """
-        output, present = self._output(snapshot, snapshot.driver_ids, values)
-        return forecast_frame(snapshot, coherent(self._positions(output, snapshot)), present)
+        return self.predict_from_embeddings(snapshot, values, *self._embed(snapshot, snapshot.driver_ids))
+
+    def predict_from_embeddings(
+        self, snapshot: Snapshot, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray
+    ) -> pl.DataFrame:
+        """As `predict`, with features and encoded pictures at hand: the path of a replay.
+
+        Args:
+            snapshot: what is known at the horizon.
+            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
+            embeddings: (n_starters, feature_dim) float32, of the pictures of this snapshot; any value without one.
+            present: (n_starters,) bool, whether there is a picture.
+        """
+        output = self._fuse(values, embeddings, present)
+        if self.model.head == "finish":
+            return _finish_frame(snapshot, output[:, 0], present)
+        frame = forecast_frame(snapshot, coherent(self._positions(output, snapshot)), present)
+        return frame.with_columns(p_finish=pl.lit(None, pl.Float64))
 
     def predict_one(self, snapshot: Snapshot, row: int, values: np.ndarray) -> np.ndarray:
         """One starter's probabilities (n_starters,), not balanced against the others'.
@@ -106,23 +123,29 @@ class Forecaster:
             row: the starter's row in `snapshot.entries`.
             values: (1, len(FEATURE_NAMES)) float64, NaN = unknown.
         """
-        output, _ = self._output(snapshot, snapshot.driver_ids[row : row + 1], values)
+        output = self._fuse(values, *self._embed(snapshot, snapshot.driver_ids[row : row + 1]))
         return np.asarray(self._positions(output, snapshot)[0])
 
-    def _output(self, snapshot: Snapshot, drivers: list[str], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The network's output for some starters (n, output_dim), and whether they have a picture (n,)."""
+    def _embed(self, snapshot: Snapshot, drivers: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The embeddings of some starters' pictures (n, feature_dim), and whether they have one (n,)."""
         traces = self.generator.render(snapshot, drivers)
         embeddings = np.zeros((len(drivers), self.encoder.feature_dim), dtype=np.float32)
         if traces.present.any():
             embeddings[traces.present] = self.encoder.encode_arrays(traces.images[traces.present])
+        return embeddings, traces.present
+
+    def _fuse(self, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """The network's output for n rows, float64 (n, output_dim)."""
         tabular = torch.from_numpy(self.normaliser.transform(values))
         with torch.inference_mode():
-            output = self.model.fuse(torch.from_numpy(embeddings), tabular, torch.from_numpy(traces.present))
-        return output.double().numpy(), traces.present
+            output = self.model.fuse(torch.from_numpy(embeddings), tabular, torch.from_numpy(present))
+        return output.double().numpy()
 
     def _positions(self, output: np.ndarray, snapshot: Snapshot) -> np.ndarray:
         """The network's output as (n_starters, n_starters) probabilities over finishing positions."""
         field = snapshot.entries.height
+        if self.model.head == "finish":
+            raise ConfigError("a model of head 'finish' says nothing of places. Train one with head 'position'.")
         if self.sigma is not None:
             return spread(output[:, 0], field, self.sigma)
         return to_field(output, field)
@@ -150,4 +173,14 @@ def forecast_frame(snapshot: Snapshot, probabilities: np.ndarray, present: np.nd
             "has_image": present,
         },
         schema_overrides={"cutoff_lap": pl.Int32, "n_starters": pl.Int32, "predicted_rank": pl.Int32},
+    )
+
+
+def _finish_frame(snapshot: Snapshot, p_finish: np.ndarray, present: np.ndarray) -> pl.DataFrame:
+    """A field's probabilities of being classified, in the columns of `Forecaster.predict`, places null."""
+    field = snapshot.entries.height
+    nothing = forecast_frame(snapshot, np.full((field, field), 1.0 / field), present)
+    places = [name for name in nothing.columns if name.startswith(("p_", "position_", "expected_", "predicted_"))]
+    return nothing.with_columns(
+        *(pl.lit(None, nothing.schema[name]).alias(name) for name in places), p_finish=pl.Series(p_finish)
     )

@@ -31,14 +31,14 @@ TRAIN_SPLIT = "train"
 
 Task = Literal["position", "finish"]
 Sample = tuple[Tensor | None, Tensor, int]
-"""Picture float32 (3, 224, 224) or None, features float32 (F,), label."""
+"""Picture float32 (3, size, size) or None, features float32 (F,), label; `size` is the preprocessing's."""
 
 
 class Batch(NamedTuple):
     """Rows as tensors.
 
     Attributes:
-        images: float32 (B, 3, 224, 224), zeros where there is no picture.
+        images: float32 (B, 3, size, size), zeros where there is no picture.
         has_image: bool (B,).
         tabular: float32 (B, F).
         labels: int64 (B,).
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 class MultiModalDataset(Dataset[Sample]):
     """Rows of race x driver x horizon: picture, standardised features, label.
 
-    A row is `(image, features, label)`: float32 (3, 224, 224) as VisionEncoder wants it, or None if there is no
+    A row is `(image, features, label)`: float32 (3, size, size) as VisionEncoder wants it, or None if there is no
     picture; float32 (F,), finite; and the finishing position from 1 (task "position") or 1 = classified, 0 = not
     (task "finish").
 
@@ -180,7 +180,7 @@ class MultiModalDataset(Dataset[Sample]):
         return len(self._missing)
 
     def _load_image(self, image_path: str) -> Tensor | None:
-        """A picture's plot area, preprocessed: float32 (3, 224, 224); None, with a warning, if it cannot be had."""
+        """A picture's plot area, preprocessed: float32 (3, size, size); None, with a warning, if it cannot be had."""
         try:
             size = os.stat(image_path).st_size
             if size > MAX_PICTURE_BYTES:
@@ -208,7 +208,7 @@ def collate(batch: Sequence[Sample], preprocessing: Preprocessing = IMAGENET) ->
 
     Raises:
         DataError: if there are no rows, or their features differ in number.
-        PictureError: if a picture has another shape than (3, 224, 224).
+        PictureError: if a picture has another shape than (3, size, size).
     """
     if not batch:
         raise DataError("a batch needs at least one row, got none.")

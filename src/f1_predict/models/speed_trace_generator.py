@@ -1,7 +1,7 @@
 """SpeedTraceGenerator: pictures of how each car has been lapping, from a Snapshot or from lists of laps.
 
-Sees snapshots and lists only, so a picture cannot show what happened after its cut. Drawing is in
-`trace_canvas`, the numbers are in `trace_data`, files in `trace_files`.
+Sees snapshots and lists only, so a picture cannot show what happened after its cut. Drawing is in `trace_canvas` and
+`race_canvas`, the numbers are in `trace_data` and `race_data`, files in `trace_files`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ import numpy.typing as npt
 from f1_predict.config import PictureConfig
 from f1_predict.errors import PictureError
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, Snapshot
-from f1_predict.models.trace_canvas import TraceCanvas, own_settings
+from f1_predict.models.page_canvas import PageCanvas, own_settings
+from f1_predict.models.race_canvas import RaceCanvas
+from f1_predict.models.race_data import RaceScene, race_scene
+from f1_predict.models.trace_canvas import TraceCanvas
 from f1_predict.models.trace_data import (
-    STYLES,
+    SCALES,
     UNITS,
+    Scale,
     Scene,
-    Style,
     Unit,
     checked_laps,
     scene_of_lists,
@@ -80,20 +83,23 @@ class BatchSummary:
 
 
 class SpeedTraceGenerator:
-    """Draws speed-trace pictures: 800 x 600 PNG files for people, plot areas for the network.
+    """Draws pictures of races: 800 x 600 PNG files for people, plot areas for the network.
 
-    The plot area shows, from top to bottom: the field's own pace (safety cars, rain), speed against the field's
-    median lap by lap, the gap to the leader and the running position; the driver in colour before the whole
-    field in grey. It holds no text and nothing that tells who drives or where. All pictures of a race and cut
-    share their axes. Pictures depend on the data alone, never on what was drawn before, and equal input gives
-    equal bytes.
+    In style "speed" the plot area shows, from top to bottom: the field's own pace (safety cars, rain), speed against
+    the field's median lap by lap, the gap to the leader and the running position; the driver in colour before the
+    whole field in grey. Style "race" is what is read from a pit wall: lanes for the field's pace, tyres and stops,
+    clean pace, the cars around, gap and position, shaded under safety cars and in rain, and beside each lane its
+    numbers now and, at the present pace, at the flag. `config.style` says which.
+
+    The plot area holds no text and nothing that tells who drives or where. All pictures of a race and cut share their
+    axes. Pictures depend on the data alone, never on what was drawn before, and equal input gives equal bytes.
 
     Cheap to make and to pickle (settings only); safe to use from several threads, which then take turns. To use
     several cores, give each process its own.
 
     Args:
         output_dir: folder of the pictures; made when the first one is written.
-        config: picture size, plot box and number of past races.
+        config: style, picture size, plot box and number of past races.
     """
 
     def __init__(
@@ -102,7 +108,7 @@ class SpeedTraceGenerator:
         self.output_dir = Path(output_dir)
         self.config = config if config is not None else PictureConfig()
         self.last_batch: BatchSummary | None = None
-        self._canvas: TraceCanvas | None = None
+        self._canvas: PageCanvas[Any] | None = None
         self._turn = threading.RLock()
 
     def __reduce__(self) -> tuple[type[SpeedTraceGenerator], tuple[Path, PictureConfig]]:
@@ -116,10 +122,13 @@ class SpeedTraceGenerator:
     def picture_path(self, race_id: str, driver_id: str, horizon: Horizon) -> Path:
         """Where a picture is stored: [race_id]/[driver_id].png, in lap_[k]/ or pre_race/ for a cut.
 
+        Pictures in style "race" have a folder of that name around all this, so that both styles can be there.
+
         Raises:
             PictureError: if an id is no plain name.
         """
-        folder = self.output_dir / checked_id("race_id", race_id)
+        folder = self.output_dir if self.config.style == "speed" else self.output_dir / self.config.style
+        folder /= checked_id("race_id", race_id)
         if not isinstance(horizon, FullRace):
             folder /= horizon.name
         return folder / f"{checked_id('driver_id', driver_id)}.png"
@@ -136,7 +145,7 @@ class SpeedTraceGenerator:
         Returns:
             TraceBatch, rows in the order of `drivers`.
         """
-        scene = scene_of_snapshot(snapshot, "relative", self.config.past_races)
+        scene = self._scene(snapshot, "relative")
         drivers = snapshot.driver_ids if drivers is None else list(drivers)
         _, _, width, height = self.config.plot_box
         images = np.zeros((len(drivers), height, width, 3), dtype=np.uint8)
@@ -146,29 +155,49 @@ class SpeedTraceGenerator:
                 copy_rgb(canvas.draw_area(scene, drivers[i]), images[i])
         return TraceBatch(drivers, images, present)
 
-    def write(self, snapshot: Snapshot, *, style: Style = "relative") -> dict[str, str]:
+    def write(self, snapshot: Snapshot, *, scale: Scale = "relative") -> dict[str, str]:
         """Write the PNG of every starter who has a lap to show; a picture that fails is logged and left out.
 
         Args:
             snapshot: the race and cut.
-            style: "relative", or "absolute" for people; both go to the same path, the style is in the metadata.
+            scale: of the speed panel: "relative", or "absolute" (km/h) for people, which style "race" does not have.
+                Both go to the same path; the file's metadata says which ("style").
 
         Returns:
             Path of each picture by driver_id.
 
         Raises:
-            PictureError: if nothing can be written any more (disk full, folder not writable), or style
-                "absolute" is asked for and no speed is known.
+            PictureError: if nothing can be written any more (disk full, folder not writable), or scale
+                "absolute" is asked for in style "race" or where no speed is known.
         """
-        scene = scene_of_snapshot(snapshot, _one_of("style", style, STYLES), self.config.past_races)
+        scene = self._scene(snapshot, _one_of("scale", scale, SCALES))
+        what = "Lap speed" if scale == "absolute" else "Speed against the field"
         heading = f"{snapshot.race.season} {snapshot.race.name}"
-        subtitle = _subtitle(snapshot.horizon, style, snapshot.race.scheduled_laps)
+        subtitle = _subtitle(
+            snapshot.horizon, "Race" if self.config.style == "race" else what, snapshot.race.scheduled_laps
+        )
         titles = {driver: (f"{heading}: {driver.replace('_', ' ').title()}", subtitle) for driver in scene.drivers}
         paths = self._pages(scene, snapshot.race_id, snapshot.horizon, titles)
         self._finish(len(scene.drivers), len(paths))
         return paths
 
+    def _scene(self, snapshot: Snapshot, scale: Scale) -> Scene | RaceScene:
+        if self.config.style == "speed":
+            return scene_of_snapshot(snapshot, scale, self.config.past_races)
+        if scale == "absolute":
+            raise PictureError(
+                "scale 'absolute' is one of pictures in style 'speed', got style 'race'. Use 'relative'."
+            )
+        return race_scene(snapshot, self.config.past_races)
+
     # ---- from lists of laps ----
+
+    def _require_lists(self) -> None:
+        if self.config.style != "speed":
+            raise PictureError(
+                f"lists of laps give pictures in style 'speed' only, got style '{self.config.style}', which shows far "
+                "more. Use write() with a Snapshot, or the style 'speed'."
+            )
 
     def generate_trace(
         self,
@@ -177,7 +206,7 @@ class SpeedTraceGenerator:
         lap_data: Sequence[float | None],
         *,
         unit: Unit = "kmh",
-        style: Style = "relative",
+        scale: Scale = "relative",
         field: Mapping[str, Sequence[float | None]] | None = None,
         scheduled_laps: int | None = None,
     ) -> str:
@@ -188,7 +217,7 @@ class SpeedTraceGenerator:
             driver_id: names the file.
             lap_data: one value a lap from lap 1 on; None or NaN for a missing lap, which breaks the line.
             unit: "kmh" for lap speeds in km/h, "s" for lap times in seconds.
-            style: "relative" (per cent against the field's median, or the driver's own median without a field)
+            scale: "relative" (per cent against the field's median, or the driver's own median without a field)
                 or "absolute" (km/h, needs unit "kmh").
             field: laps of the other cars by driver, in the same unit; an entry of driver_id is ignored.
             scheduled_laps: laps on the horizontal axis; default the longest list.
@@ -198,24 +227,25 @@ class SpeedTraceGenerator:
 
         Raises:
             PictureError: if the laps cannot be drawn (the message names the lap), an id is no plain name (nothing
-                is written then), a setting is unknown, or the file cannot be written.
+                is written then), a setting is unknown, the style is not "speed", or the file cannot be written.
         """
+        self._require_lists()
         path = self.picture_path(race_id, driver_id, FullRace())
         _one_of("unit", unit, UNITS)
-        _one_of("style", style, STYLES)
+        _one_of("scale", scale, SCALES)
         times = {driver_id: checked_laps(lap_data, unit, f"{race_id}, {driver_id}: lap_data")}
         for other, laps in (field or {}).items():
             if other != driver_id:
                 times[other] = checked_laps(laps, unit, f"{race_id}, {driver_id}: field of {other}")
         scene = scene_of_lists(
-            times, [driver_id], unit=unit, style=style, scheduled_laps=scheduled_laps, where=f"{race_id}, {driver_id}"
+            times, [driver_id], unit=unit, scale=scale, scheduled_laps=scheduled_laps, where=f"{race_id}, {driver_id}"
         )
         with self._drawing() as canvas:
             self._page(canvas, path, scene, driver_id, _list_title(race_id, driver_id, scene), race_id, FullRace())
         return str(path)
 
     def generate_batch(
-        self, races: list[dict[str, Any]], *, unit: Unit = "kmh", style: Style = "relative"
+        self, races: list[dict[str, Any]], *, unit: Unit = "kmh", scale: Scale = "relative"
     ) -> dict[str, str]:
         """Draw all drivers of several races, each before the field of its race.
 
@@ -225,17 +255,18 @@ class SpeedTraceGenerator:
         Args:
             races: dicts with "race_id", "drivers" (laps by driver_id) and optionally "scheduled_laps".
             unit: as in `generate_trace`.
-            style: as in `generate_trace`.
+            scale: as in `generate_trace`.
 
         Returns:
             Path of each picture by "race_id/driver_id".
 
         Raises:
-            PictureError: if unit or style is unknown, or nothing can be written any more (disk full, folder not
-                writable).
+            PictureError: if unit or scale is unknown, the style is not "speed", or nothing can be written any more
+                (disk full, folder not writable).
         """
+        self._require_lists()
         _one_of("unit", unit, UNITS)
-        _one_of("style", style, STYLES)
+        _one_of("scale", scale, SCALES)
         paths: dict[str, str] = {}
         attempted = 0
         for race in races:
@@ -246,12 +277,12 @@ class SpeedTraceGenerator:
                 log_failure(self.error_log, race.get("race_id") if isinstance(race, Mapping) else race, None, error)
                 continue
             attempted += len(drivers)
-            paths |= self._batch_race(race_id, drivers, race.get("scheduled_laps"), unit, style)
+            paths |= self._batch_race(race_id, drivers, race.get("scheduled_laps"), unit, scale)
         self._finish(attempted, len(paths))
         return paths
 
     def _batch_race(
-        self, race_id: str, drivers: Mapping[str, Any], scheduled_laps: int | None, unit: Unit, style: Style
+        self, race_id: str, drivers: Mapping[str, Any], scheduled_laps: int | None, unit: Unit, scale: Scale
     ) -> dict[str, str]:
         times: dict[str, npt.NDArray[np.float64]] = {}
         for driver, laps in drivers.items():
@@ -263,7 +294,7 @@ class SpeedTraceGenerator:
             return {}
         try:
             scene = scene_of_lists(
-                times, list(times), unit=unit, style=style, scheduled_laps=scheduled_laps, where=race_id
+                times, list(times), unit=unit, scale=scale, scheduled_laps=scheduled_laps, where=race_id
             )
         except PictureError as error:
             for driver in times:
@@ -276,20 +307,20 @@ class SpeedTraceGenerator:
     # ---- shared ----
 
     @contextmanager
-    def _drawing(self) -> Iterator[TraceCanvas]:
+    def _drawing(self) -> Iterator[PageCanvas[Any]]:
         """The canvas, for one thread at a time and under fixed matplotlib settings."""
         with self._turn, own_settings():
             if self._canvas is None:
-                self._canvas = TraceCanvas(self.config)
+                self._canvas = RaceCanvas(self.config) if self.config.style == "race" else TraceCanvas(self.config)
             yield self._canvas
 
     def _page(
-        self, canvas: TraceCanvas, path: Path, scene: Scene, driver: str, title: tuple[str, str], race_id: str,
-        horizon: Horizon,
+        self, canvas: PageCanvas[Any], path: Path, scene: Scene | RaceScene, driver: str, title: tuple[str, str],
+        race_id: str, horizon: Horizon,
     ) -> None:  # fmt: skip
         texts = {
             "box": ",".join(str(part) for part in self.config.plot_box),
-            "style": scene.axes.style,
+            "style": scene.axes.scale if isinstance(scene, Scene) else "race",
             "race": race_id,
             "driver": driver,
             "horizon": horizon.name,
@@ -297,7 +328,7 @@ class SpeedTraceGenerator:
         write_png(path, canvas.draw_page(scene, driver, title), texts)
 
     def _pages(
-        self, scene: Scene, race_id: str, horizon: Horizon, titles: Mapping[str, tuple[str, str]]
+        self, scene: Scene | RaceScene, race_id: str, horizon: Horizon, titles: Mapping[str, tuple[str, str]]
     ) -> dict[str, str]:
         """Paths of the pictures by driver; one that fails is logged, unless no other could be written either."""
         paths: dict[str, str] = {}
@@ -338,12 +369,11 @@ def _race_of(race: object) -> tuple[str, Mapping[str, Any]]:
 
 def _list_title(race_id: str, driver_id: str, scene: Scene) -> tuple[str, str]:
     against = "its own median" if scene.axes.kind == "solo" else "the field's median"
-    what = "Lap speed" if scene.axes.style == "absolute" else f"Speed against {against}"
+    what = "Lap speed" if scene.axes.scale == "absolute" else f"Speed against {against}"
     return f"{race_id}: {driver_id}", f"{what}, lap by lap"
 
 
-def _subtitle(horizon: Horizon, style: Style, scheduled_laps: int) -> str:
-    what = "Lap speed" if style == "absolute" else "Speed against the field"
+def _subtitle(horizon: Horizon, what: str, scheduled_laps: int) -> str:
     if isinstance(horizon, PreRace):
         return f"{what} in the last races, as known before the start"
     if isinstance(horizon, AfterLap):

@@ -20,7 +20,7 @@ import polars as pl
 from f1_predict.errors import PictureError
 from f1_predict.horizon import PreRace, Snapshot
 
-Style = Literal["relative", "absolute"]
+Scale = Literal["relative", "absolute"]
 """What the speed panel shows: per cent against the field's median, or km/h (for people)."""
 Unit = Literal["kmh", "s"]
 """What a list of laps holds: lap speeds in km/h, or lap times in seconds."""
@@ -30,7 +30,7 @@ Kind = Literal["race", "past", "laps", "solo"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-STYLES: tuple[Style, ...] = ("relative", "absolute")
+SCALES: tuple[Scale, ...] = ("relative", "absolute")
 UNITS: tuple[Unit, ...] = ("kmh", "s")
 _LAP_COLUMNS = ("lap_time_s", "end_time_s", "position", "pit_in", "speed_kmh")
 MAX_LAPS = 1000
@@ -62,14 +62,14 @@ class AxesKey:
 
     Attributes:
         kind: which panels there are.
-        style: what the speed panel shows.
+        scale: what the speed panel shows.
         laps: laps on the horizontal axis; 0 for the share of the distance.
         positions: lowest running position on the vertical axis.
-        speed_range: km/h at the bottom and top of the speed panel; (0, 0) in style "relative".
+        speed_range: km/h at the bottom and top of the speed panel; (0, 0) on scale "relative".
     """
 
     kind: Kind
-    style: Style
+    scale: Scale
     laps: int
     positions: int
     speed_range: tuple[float, float]
@@ -173,11 +173,11 @@ def field_pace(reference: Floats, own: Bools) -> Floats:
     return pace
 
 
-def race_traces(table: LapTable, grid: Floats | None, distance: int, style: Style) -> list[Trace]:
+def race_traces(table: LapTable, grid: Floats | None, distance: int, scale: Scale) -> list[Trace]:
     """One trace per driver of a race; `grid` gives the position at the start, `distance` the laps at x = 1."""
     laps = table.time.shape[1]
     x = np.arange(laps) / distance
-    speed = table.speed if style == "absolute" else relative_speed(table.time, field_reference(table.time)[0])
+    speed = table.speed if scale == "absolute" else relative_speed(table.time, field_reference(table.time)[0])
     first = np.where(np.isnan(table.end), np.inf, table.end).min(axis=0, initial=np.inf)
     gap = table.end - first
     position = table.position
@@ -188,43 +188,43 @@ def race_traces(table: LapTable, grid: Floats | None, distance: int, style: Styl
 
 
 def speed_range(speeds: Floats, where: str) -> tuple[float, float]:
-    """The axis of style "absolute": from 55 % of the fastest lap so far up to it, in steps of 10 km/h.
+    """The axis of scale "absolute": from 55 % of the fastest lap so far up to it, in steps of 10 km/h.
 
     Raises:
         PictureError: if no lap has a speed.
     """
     if np.isnan(speeds).all():
         raise PictureError(
-            f"style 'absolute' needs lap speeds in km/h, but {where} has neither speeds nor a course length. "
-            "Use style='relative'."
+            f"scale 'absolute' needs lap speeds in km/h, but {where} has neither speeds nor a course length. "
+            "Use scale='relative'."
         )
     top = math.ceil(float(np.nanmax(speeds)) / 10.0) * 10.0
     return math.floor(0.055 * top) * 10.0, top
 
 
-def scene_of_snapshot(snapshot: Snapshot, style: Style, past_races: int) -> Scene:
+def scene_of_snapshot(snapshot: Snapshot, scale: Scale, past_races: int) -> Scene:
     """What the pictures of a snapshot show.
 
     Raises:
-        PictureError: if style "absolute" is asked for and no speed is known.
+        PictureError: if scale "absolute" is asked for and no speed is known.
     """
     if isinstance(snapshot.horizon, PreRace):
-        return _scene_of_past(snapshot, style, past_races)
+        return _scene_of_past(snapshot, scale, past_races)
     drivers = snapshot.driver_ids
     race = snapshot.race
     table = lap_table(snapshot.laps, drivers, race.course_length_km)
     slots = snapshot.entries["grid"].to_numpy().astype(np.float64)
     grid = np.where(slots == 0, len(drivers), np.minimum(slots, len(drivers)))
     distance = max(race.scheduled_laps, table.time.shape[1] - 1)
-    traces = race_traces(table, grid, distance, style)
+    traces = race_traces(table, grid, distance, scale)
     lowest = int(np.nanmax(table.position, initial=len(drivers)))
     reference, own = field_reference(table.time)
     shown: list[int] = np.flatnonzero((~np.isnan(table.time)).any(axis=1)).tolist()
     limits = (0.0, 0.0)
-    if style == "absolute" and shown:
+    if scale == "absolute" and shown:
         limits = speed_range(np.where(table.time > 0, table.speed, np.nan), race.race_id)
     return Scene(
-        axes=AxesKey("race", style, distance, max(lowest, 2), limits),
+        axes=AxesKey("race", scale, distance, max(lowest, 2), limits),
         pace_x=np.arange(len(reference)) / distance,
         pace=field_pace(reference, own),
         field=[traces[i] for i in shown],
@@ -246,7 +246,7 @@ def _facts(table: LapTable, row: int, grid: int, scheduled: int) -> list[tuple[s
     ]
 
 
-def _scene_of_past(snapshot: Snapshot, style: Style, past_races: int) -> Scene:
+def _scene_of_past(snapshot: Snapshot, scale: Scale, past_races: int) -> Scene:
     """The last races in which each starter has laps, over the share of the distance; older ones first."""
     drivers = snapshot.driver_ids
     own = snapshot.past.laps.filter(pl.col("driver_id").is_in(drivers)).select("race_id", "driver_id")
@@ -264,12 +264,12 @@ def _scene_of_past(snapshot: Snapshot, style: Style, past_races: int) -> Scene:
         distance = max(scheduled, table.time.shape[1] - 1)
         lowest = max(lowest, int(np.nanmax(table.position)))
         speeds.append(table.speed.ravel())
-        for car, trace in zip(cars, race_traces(table, None, distance, style), strict=True):
+        for car, trace in zip(cars, race_traces(table, None, distance, scale), strict=True):
             traces[car, race_id] = trace
-    limits = speed_range(np.concatenate(speeds), "the past") if style == "absolute" and wanted else (0.0, 0.0)
+    limits = speed_range(np.concatenate(speeds), "the past") if scale == "absolute" and wanted else (0.0, 0.0)
     shown = {d: [traces[d, race_id] for race_id in wanted[d]] for d in drivers if d in wanted}
     return Scene(
-        axes=AxesKey("past", style, 0, lowest, limits),
+        axes=AxesKey("past", scale, 0, lowest, limits),
         pace_x=np.empty(0),
         pace=np.empty(0),
         field=[own_traces[-1] for own_traces in shown.values()],
@@ -319,7 +319,7 @@ def scene_of_lists(
     drawn: Sequence[str],
     *,
     unit: Unit,
-    style: Style,
+    scale: Scale,
     scheduled_laps: int | None,
     where: str,
 ) -> Scene:
@@ -329,12 +329,12 @@ def scene_of_lists(
         times: laps of every car as `checked_laps` gives them, each (laps,).
         drawn: the drivers to draw, keys of `times`.
         unit: what the lists held.
-        style: "relative" or "absolute".
+        scale: "relative" or "absolute".
         scheduled_laps: laps on the horizontal axis, if more than any list has.
         where: names the race in messages.
 
     Raises:
-        PictureError: if scheduled_laps is less than 1, or style "absolute" is asked for with lap times.
+        PictureError: if scheduled_laps is less than 1, or scale "absolute" is asked for with lap times.
     """
     longest = max(len(laps) for laps in times.values())
     try:
@@ -354,14 +354,14 @@ def scene_of_lists(
         reference = np.full(longest + 1, np.nanmedian(time))
     limits = (0.0, 0.0)
     speed = relative_speed(time, reference)
-    if style == "absolute":
+    if scale == "absolute":
         speed = np.full(time.shape, np.nan) if unit == "s" else 1.0 / time
         limits = speed_range(speed, f"{where} (lap times)")
     x = np.arange(longest + 1) / distance
     nothing, never = np.full(longest + 1, np.nan), np.zeros(longest + 1, dtype=np.bool_)
     traces = {driver: Trace(x, speed[i], nothing, nothing, never) for i, driver in enumerate(times)}
     return Scene(
-        axes=AxesKey("solo" if alone else "laps", style, distance, 2, limits),
+        axes=AxesKey("solo" if alone else "laps", scale, distance, 2, limits),
         pace_x=x,
         pace=nothing if alone else field_pace(reference, own),
         field=[] if alone else list(traces.values()),

@@ -108,7 +108,7 @@ def _scale(name: str, axes: AxesKey) -> tuple[str, tuple[tuple[float, str], ...]
     if name == "position":
         places = (1, *range(5, axes.positions + 1, 5))
         return "Position", tuple((float(p), str(p)) for p in places), _linear(float(axes.positions), 1.0)
-    if axes.style == "relative":
+    if axes.scale == "relative":
         signed = (10, 3, 1, 0, -1, -3, -10, -30)
         ticks = tuple((float(v), f"{v:+d}".replace("-", "−") if v else "0") for v in signed)
         against = "own median" if axes.kind == "solo" else "the field"
@@ -139,7 +139,7 @@ def legend_of(axes: AxesKey, panel: str) -> list[tuple[str, str, str]]:
     entries = [("line", BLUE, "This driver" if axes.kind != "past" else "Latest race (older ones fainter)")]
     if axes.kind != "solo":
         entries.append(("thin", "#A9ADB5", "Field" if axes.kind != "past" else "Other drivers' latest race"))
-    if axes.style == "relative":
+    if axes.scale == "relative":
         entries.append(("thin", ZERO, "Own median" if axes.kind == "solo" else "Field's median on that lap"))
     if axes.kind in ("race", "past"):
         entries.append(("v", VERMILION, "Lap ending in the pits"))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from f1_predict.errors import ConfigError, PictureError
 from f1_predict.models.backbone_weights import empty_backbone, load_weights
-from f1_predict.models.preprocessing import IMAGENET, Preprocessing
+from f1_predict.models.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class VisionEncoder(nn.Module):
     statistics in training mode too, so that `train()` on a model that holds the encoder changes nothing.
 
     Shape:
-        (B, 3, H, W) float, normalised -> (B, 512) float32. Other sizes than 224 x 224 are letterboxed.
+        (B, 3, H, W) float, normalised -> (B, 512) float32. Other sizes than the weights' own (`preprocessing.size`,
+        224 x 224 for ImageNet's) are letterboxed.
 
     Args:
         pretrained: False means `weights="random"`.
@@ -39,6 +40,7 @@ class VisionEncoder(nn.Module):
         device: "cpu", "cuda", "cuda:1" ..., or "auto": a GPU where there is one.
 
     Attributes:
+        preprocessing: what these weights want done to a picture.
         weights_name: which weights these are.
         weights_note: one line: which and why.
         identity: weights by hash and preprocessing; equal identities mean interchangeable embeddings.
@@ -69,7 +71,7 @@ class VisionEncoder(nn.Module):
             raise ConfigError(f"pretrained=False means random weights, but weights='{weights}' was given. Drop one.")
         loaded = load_weights(weights or ("auto" if pretrained else "random"), seed)
         self.feature_dim = feature_dim
-        self.preprocessing: Preprocessing = IMAGENET
+        self.preprocessing: Preprocessing = loaded.preprocessing
         self.weights_name = loaded.name
         self.weights_note = loaded.note
         self.identity = f"resnet18-{loaded.kind}-{loaded.sha256}-{self.preprocessing.identity}"
@@ -102,7 +104,7 @@ class VisionEncoder(nn.Module):
         """Embed pictures that are already normalised (see `preprocess`).
 
         Args:
-            images: float (B, 3, H, W) on any device, finite; letterboxed where H or W is not 224.
+            images: float (B, 3, H, W) on any device, finite; letterboxed where H or W is not the weights' size.
 
         Returns:
             float32 (B, 512) on the encoder's device.
@@ -131,7 +133,7 @@ class VisionEncoder(nn.Module):
         return features
 
     def preprocess(self, image: Image.Image | npt.NDArray[np.uint8]) -> Tensor:
-        """One picture (PIL of any mode, or uint8 (H, W, 3)) -> float32 (3, 224, 224), as these weights want it.
+        """One picture (PIL of any mode, or uint8 (H, W, 3)) -> float32 (3, size, size), as these weights want it.
 
         Raises:
             PictureError: if it is neither.

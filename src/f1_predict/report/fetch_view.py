@@ -75,12 +75,21 @@ def change_lines(changes: Sequence[Change]) -> list[str]:
 
 
 def missing_lines(missing: Sequence[Missing]) -> list[str]:
-    """One line per race that lacks something."""
-    races: dict[str, list[str]] = {}
+    """One line per session that lacks something; sessions that lack the same are one line."""
+    sessions: dict[str, list[str]] = {}
     for each in missing:
-        races.setdefault(f"{each.race_id} ({each.session})", []).append(each.what)
-    lines = [f"missing in {race}: {', '.join(what)}" for race, what in races.items()]
-    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"... and in {len(lines) - SHOWN} other sessions"]
+        sessions.setdefault(f"{each.race_id} ({each.session})", []).append(each.what)
+    alike: dict[str, list[str]] = {}
+    for session, what in sessions.items():
+        alike.setdefault(", ".join(what), []).append(session)
+    lines = [f"missing in {_places(places)}: {what}" for what, places in alike.items()]
+    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"... and {len(lines) - SHOWN} other gaps"]
+
+
+def _places(places: Sequence[str]) -> str:
+    if len(places) < 4:
+        return ", ".join(places)
+    return f"{len(places)} sessions from {places[0]} to {places[-1]}"
 
 
 def check_lines(checks: Sequence[Check]) -> list[str]:

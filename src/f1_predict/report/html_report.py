@@ -40,20 +40,7 @@ def render(page: PageData, shown: Examples | None) -> str:
         page: its numbers.
         shown: best and worst races with pictures; None where there is nothing to hold the model against.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("f1_predict.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "moment": moment,
-        "moments": page_text.moments,
-        "percent": page_text.percent,
-        "rich": rich,
-        "bare": bare,
-    }
+    environment = page_environment()
     figures = figures_of(page)
     design = design_table(page.card)
     template = environment.get_template("report.html.j2")
@@ -76,8 +63,8 @@ def render(page: PageData, shown: Examples | None) -> str:
         figures=figures,
         palette=charts.PALETTE,
         font=charts.FONT,
-        css=_asset("report.css"),
-        script=_asset("report.js"),
+        css=asset("report.css"),
+        script=asset("figures.js") + asset("report.js"),
         plotly_js=get_plotlyjs(),
         data=embedded(
             {
@@ -100,7 +87,27 @@ def write_html(path: Path, page: PageData, shown: Examples | None) -> int:
     return len(content)
 
 
-def _asset(name: str) -> str:
+def page_environment() -> jinja2.Environment:
+    """What all pages' templates are read with: names in them are escaped, and none may be missing."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("f1_predict.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "moment": moment,
+        "moments": page_text.moments,
+        "percent": page_text.percent,
+        "rich": rich,
+        "bare": bare,
+    }
+    return environment
+
+
+def asset(name: str) -> str:
+    """The text of a file beside the templates."""
     return (resources.files("f1_predict.report") / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -159,14 +166,15 @@ def figures_of(page: PageData) -> dict[str, dict[str, dict[str, Any]]]:
     return {name: choices for name, choices in found.items() if choices}
 
 
-def _plain(figure: go.Figure) -> dict[str, Any]:
+def plain_figure(figure: go.Figure) -> dict[str, Any]:
+    """A figure as JSON holds it, without Plotly's own template."""
     plain: dict[str, Any] = figure.to_plotly_json()
     plain["layout"].pop("template", None)
     return plain
 
 
 def _panel(title: str, figure: go.Figure | None, note: str = "") -> dict[str, Any]:
-    return {"title": title, "figure": None if figure is None else _plain(figure), "note": note}
+    return {"title": title, "figure": None if figure is None else plain_figure(figure), "note": note}
 
 
 def _ladder(page: PageData) -> dict[str, dict[str, Any]]:
@@ -247,4 +255,4 @@ def heat_of(page: PageData) -> dict[str, Any]:
         }
         drivers = [page_text.person(driver) for driver in race.drivers]
         races[race.race_id] = {"name": race.name, "drivers": drivers, "places": race.positions, "cuts": cuts}
-    return {"figure": _plain(charts.heat_map()), "races": races}
+    return {"figure": plain_figure(charts.heat_map()), "races": races}

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from f1_predict.evaluation.compare import Comparison
-from f1_predict.horizon import RaceInfo
 from f1_predict.report import summaries
 from f1_predict.report.plain import table as table
 from f1_predict.tables import QualityReport
@@ -20,7 +18,6 @@ from f1_predict.training.fit import EpochReport
 from f1_predict.training.progress import Progress as Done
 from f1_predict.training.progress import ProgressCallback
 
-BAR_WIDTH = 20
 EXAMPLES = 3
 """Rows shown of a check; the file of the quality report has them all."""
 
@@ -48,41 +45,6 @@ def progress_bar(console: Console, title: str) -> Iterator[ProgressCallback]:
             bar.update(tasks[done.what], completed=done.done, rate=f"{done.per_second:,.0f}/s")
 
         yield show
-
-
-def forecast_table(race: RaceInfo, forecast: pl.DataFrame, constructors: dict[str, str]) -> Table:
-    """A race's forecast, most likely winner's order first.
-
-    Args:
-        race: the calendar row.
-        forecast: as returned by Forecaster.predict.
-        constructors: driver_id -> constructor_id.
-    """
-    first = forecast.row(0, named=True)
-    moment = (
-        "before the race"
-        if first["horizon"] == "pre_race"
-        else f"after lap {first['cutoff_lap']} of {race.scheduled_laps}"
-    )
-    made = Table(
-        title=f"{race.season} {race.name} ({race.race_id}), {moment}", title_justify="left", title_style="bold"
-    )
-    for name in ("", "driver", "team", "win", "", "podium", "points", "expected", "80 % range", "picture"):
-        made.add_column(name, justify="left" if name in ("driver", "team") else "right", no_wrap=True)
-    for row in forecast.sort("predicted_rank").iter_rows(named=True):
-        made.add_row(
-            str(row["predicted_rank"]),
-            row["driver_id"],
-            constructors[row["driver_id"]],
-            f"{row['p_win']:.1%}",
-            "█" * round(row["p_win"] * BAR_WIDTH),
-            f"{row['p_podium']:.1%}",
-            f"{row['p_points']:.1%}",
-            f"{row['expected_position']:.1f}",
-            f"{row['position_low']}-{row['position_high']}",
-            "" if row["has_image"] else "none",
-        )
-    return made
 
 
 def epoch_line(report: EpochReport) -> str:

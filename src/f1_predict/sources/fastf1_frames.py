@@ -20,6 +20,7 @@ _TEXTS = ("Driver", "DriverNumber", "Team", "Compound", "TrackStatus")
 _WEATHER_NUMBERS = ("AirTemp", "TrackTemp", "Humidity", "WindSpeed")
 _REQUIRED = ("Driver", "LapNumber", "Time")
 _TELEMETRY = ("Time", "Speed", "RPM", "nGear", "Throttle", "Brake", "DRS")
+_MADE_UP = "FastF1Generated"
 _ABSENT = ("", "nan", "None", "NaT", "<NA>")
 KEYS = {"laps": ("Driver", "LapNumber"), "weather": ("Time",)}
 """What tells one row of a file from another."""
@@ -27,6 +28,8 @@ KEYS = {"laps": ("Driver", "LapNumber"), "weather": ("Time",)}
 
 def laps_frame(raw: Any, season: int, round_: int) -> tuple[pl.DataFrame, list[str]]:
     """The laps of a session, and in words the values that were refused.
+
+    Laps that FastF1 made up are left out: of a car that stopped on track it adds one more, ended at a guess.
 
     Args:
         raw: FastF1's `session.laps`; None if there is none.
@@ -38,6 +41,8 @@ def laps_frame(raw: Any, season: int, round_: int) -> tuple[pl.DataFrame, list[s
     """
     if raw is None or any(name not in raw.columns for name in _REQUIRED):
         raw = None
+    elif _MADE_UP in raw.columns:
+        raw = raw[[not _flag(value) for value in raw[_MADE_UP]]]
     rows = 0 if raw is None else len(raw)
     frame = pl.DataFrame({name: _series(raw, name, rows) for name in (*_TEXTS, *_NUMBERS, *_DURATIONS)})
     frame, refused = _in_range(frame, LAP_FIELDS)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import logging
 import sqlite3
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import Any, Protocol
 
 from f1_predict.errors import DiskError, DownloadError
 
+_LOGGERS = ("fastf1", "requests_cache")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,7 +67,7 @@ class Loader:
             DiskError: if the disk is full.
         """
         try:
-            with _nobody_to_ask(), nullcontext() if cached else self.uncached():
+            with _by_itself(), nullcontext() if cached else self.uncached():
                 session = self.get_session(season, round_, "R")
                 session.load(laps=True, telemetry=telemetry, weather=True, messages=False)
         except self.limit as error:
@@ -106,7 +109,7 @@ def real_loader(cache_folder: Path) -> Loader:
         fastf1.Cache.enable_cache(str(cache_folder))
     else:
         configure(cache_dir=str(cache_folder))
-    fastf1.set_log_level("ERROR")  # its warnings are many; what is missing is listed after each load
+    _hush()
     names = ("DataNotLoadedError", "ErgastError", "NoLapDataError", "F1AuthError", "FastF1CriticalError")
     own = [kind for name in names if (kind := getattr(exceptions, name, None)) is not None]
     # What a half-answered service, or a damaged cache, makes FastF1 stumble over inside, besides its own errors.
@@ -121,14 +124,27 @@ def real_loader(cache_folder: Path) -> Loader:
     )
 
 
-@contextmanager
-def _nobody_to_ask() -> Iterator[None]:
-    """Keep FastF1 from asking for an account at the terminal in the middle of a fetch.
+def _hush() -> None:
+    """Keep FastF1's messages, which are many, with tracebacks, from the program's log unless that is a talkative one.
 
-    It signs in with F1_USERNAME and F1_PASSWORD where they are set, and otherwise goes on without.
+    What is missing is listed after each load.
+    """
+    talkative = logging.getLogger().isEnabledFor(logging.INFO)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO if talkative else logging.CRITICAL + 1)
+
+
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    """Keep FastF1 from the terminal: it asks for an account there, and pandas warns of what it does inside.
+
+    It signs in with F1_USERNAME and F1_PASSWORD where they are set, and otherwise goes on without. A warning that
+    were made an error would be swallowed by it, and the data with it.
     """
     terminal, sys.stdin = sys.stdin, io.StringIO()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         sys.stdin = terminal

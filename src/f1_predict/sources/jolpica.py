@@ -1,8 +1,8 @@
 """Asks Jolpica (Ergast's successor) for seasons: pages through its answers and lets none through that is not whole.
 
-Knows the layout of the answers and nothing of where they are kept or what becomes of them. FastF1's own Ergast
-interface is not used: it has no retries, stops for an hour at 200 requests and turns a missing number into -1. A
-test reads the same answers with it.
+Knows the layout of the answers and nothing of where they are kept or what becomes of them. FastF1's own interface to
+Jolpica is not used: it does not try again, ends at 200 requests an hour and takes, and keeps, half an answer
+(tests/sources/test_fastf1_ergast.py shows it).
 """
 
 from __future__ import annotations

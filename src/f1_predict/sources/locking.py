@@ -5,12 +5,13 @@ Knows nothing of what the lock protects.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from f1_predict.errors import StoreError
 
@@ -46,9 +47,11 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         finally:
             _held[key] -= 1
         return
+    lock = FileLock(file)
     try:
-        handle = _acquire(file)
-    except BlockingIOError as error:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
         raise StoreError(
             f"{path}: another f1-predict is writing this {what} now. Wait until it is done, then start again."
         ) from error
@@ -59,8 +62,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         del _held[key]
-        file.unlink(missing_ok=True)  # while it is held, so that nobody waits for a file that is gone
-        os.close(handle)
+        _let_go(lock, file)
 
 
 def is_free(path: Path) -> bool:
@@ -68,29 +70,18 @@ def is_free(path: Path) -> bool:
     file = lock_file(path)
     if (file, threading.get_ident()) in _held or not file.exists():
         return True
+    lock = FileLock(file)
     try:
-        handle = os.open(file, os.O_RDWR)
-    except OSError:
-        return True  # it went away in between
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
         return False
-    finally:
-        os.close(handle)
+    except OSError:
+        return True  # it went away in between, or is nobody's who may write here
+    _let_go(lock, file)
     return True
 
 
-def _acquire(file: Path) -> int:
-    """Lock the file that is there under this name now, not one that was removed meanwhile."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if file.exists() and os.fstat(handle).st_ino == file.stat().st_ino:
-                return handle
-        except OSError:
-            os.close(handle)
-            raise
-        os.close(handle)
+def _let_go(lock: FileLock, file: Path) -> None:
+    with suppress(OSError):  # Windows does not part with an open file: there the lock itself removes it
+        file.unlink(missing_ok=True)  # while it is held, so that nobody waits for a file that is gone
+    lock.release()

@@ -6,6 +6,7 @@ For races whose qualifying no service has published. Knows nothing of the servic
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import io
 import re
@@ -25,6 +26,8 @@ from f1_predict.tables.update import Change, Updated
 
 COLUMNS = ("driver_id", "constructor_id", "car_number", "grid")
 REMEDY = "Make a file to fill in with 'f1-predict entries template'."
+ALIKE = 0.75
+"""A new name that is as like a known one as this may be a slip."""
 _HELP = """# Entries of {race_id}, {name}, {date}. Lines that begin with # are ignored.
 # driver_id       as in the store, e.g. hamilton; a new driver may have a new one (letters, digits, _ and -)
 # constructor_id  the same, e.g. ferrari
@@ -156,13 +159,16 @@ def with_entry_list(
 
 
 def new_names(tables: Tables, listed: pl.DataFrame) -> list[str]:
-    """Drivers and teams of a list that the store has never seen: new ones, or slips of the pen."""
-    return [
-        f"{column.removesuffix('_id')} '{name}'"
-        for column in ("driver_id", "constructor_id")
-        for name in listed[column].unique(maintain_order=True)
-        if name not in set(tables.entries[column])
-    ]
+    """Drivers and teams of a list that the store has never seen: new ones, or slips of the pen of the closest one."""
+    found = []
+    for column in ("driver_id", "constructor_id"):
+        known = tables.entries[column].unique().sort().to_list()
+        for name in listed[column].unique(maintain_order=True):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
+                meant = f" (did you mean {close[0]}?)" if close else ""
+                found.append(f"{column.removesuffix('_id')} '{name}'{meant}")
+    return found
 
 
 def _coming(tables: Tables, race_id: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_predict.horizon import Horizon, RaceArchive
+from f1_predict.horizon import Horizon, RaceArchive, Snapshot
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator, TraceBatch
-from f1_predict.training.drawing import digest_of_inputs, drivers_with_laps, picture_inputs
+from f1_predict.training.drawing import Texts, digest_of_inputs, drivers_with_laps, picture_inputs
 from f1_predict.training.embeddings import FLUSH_PICTURES, EmbeddingCache, Encoder, Floats, Pixels
 from f1_predict.training.memory import BatchSize
 from f1_predict.training.progress import Meter, ProgressCallback
@@ -77,14 +77,14 @@ def embed_cuts(
     """
     found: list[list[bytes | None]] = []
     missing: list[_Wanted] = []
+    texts: Texts = {}
     for number, (race_id, horizon) in enumerate(cuts):
-        inputs = picture_inputs(archive.snapshot(race_id, horizon), generator.config.past_races)
-        digest, drawable = digest_of_inputs(inputs, generator), drivers_with_laps(inputs)
-        keys = [_key(digest, driver) if driver in drawable else None for driver in inputs.driver_ids]
+        snapshot = archive.snapshot(race_id, horizon)
+        keys = picture_keys(snapshot, generator, texts)
         found.append(keys)
         wanted = [
             (driver, key)
-            for driver, key in zip(inputs.driver_ids, keys, strict=True)
+            for driver, key in zip(snapshot.driver_ids, keys, strict=True)
             if key is not None and cache.get(encoder, key) is None
         ]
         if wanted:
@@ -93,8 +93,17 @@ def embed_cuts(
     return [_collect(keys, encoder, cache) for keys in found]
 
 
-def _key(digest: str, driver: str) -> bytes:
-    return hashlib.sha256(f"{digest}/{driver}".encode()).digest()
+def picture_keys(snapshot: Snapshot, generator: SpeedTraceGenerator, texts: Texts | None = None) -> list[bytes | None]:
+    """The key of each starter's picture in the cache, in the order of the entries; None for one without laps.
+
+    `texts`: see `digest_of_inputs`.
+    """
+    inputs = picture_inputs(snapshot, generator.config)
+    digest, drawable = digest_of_inputs(inputs, generator, texts), drivers_with_laps(inputs)
+    return [
+        hashlib.sha256(f"{digest}/{driver}".encode()).digest() if driver in drawable else None
+        for driver in inputs.driver_ids
+    ]
 
 
 def _collect(keys: Sequence[bytes | None], encoder: Encoder, cache: EmbeddingCache) -> CutEmbeddings:

@@ -170,50 +170,51 @@ def build_cut_table(
     Raises:
         NotFoundError, HorizonError: if a race is not there or does not reach its cut.
     """
-    table = features.build_many(archive, cuts, config).select(features.FEATURE_NAMES).to_numpy()
     meter = Meter("cuts", len(cuts), progress)
-    in_race, laps, starters = [np.empty((0, len(features.IN_RACE_NAMES)))], [], []
-    embeddings, picture_rows, drawn = [np.empty((0, feature_dim), dtype=np.float32)], [], 0
-    positions, classified = [], []
-    for race_id, horizon in cuts:
-        snapshot = archive.snapshot(race_id, horizon)
-        field = snapshot.entries.height
-        in_race.append(features.in_race_values(snapshot, config))
-        laps.append(snapshot.cutoff_lap)
-        starters.append(field)
-        places, finished = _labels(archive, race_id)
-        positions.append(places)
-        classified.append(finished)
-        numbers = np.full(field, -1, dtype=np.int64)
-        if (found := pictures.get((race_id, horizon))) is not None:
-            count = int(found.has_image.sum())
-            numbers[found.has_image] = np.arange(drawn, drawn + count)
-            embeddings.append(found.embeddings[found.has_image])
-            drawn += count
-        picture_rows.append(numbers)
-        meter.add(1)
     seasons = dict(archive.races.select("race_id", "season").iter_rows())
-    counts = np.array(starters, dtype=np.int64)
+    starters = np.array([archive.rows("entries", race_id).height for race_id, _ in cuts], dtype=np.int64)
+    ends = np.cumsum(starters)
+    n = int(starters.sum())
+    table, in_race = np.empty((n, len(features.FEATURE_NAMES))), np.empty((n, len(features.IN_RACE_NAMES)))
+    positions, classified = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.bool_)
+    laps = [0] * len(cuts)
+    line_ups: dict[str, features.LineUp] = {}
+    for number, snapshot, values in features.values_of_cuts(archive, cuts, config):
+        race_id = snapshot.race_id
+        rows = slice(ends[number] - starters[number], ends[number])
+        if race_id not in line_ups:
+            line_ups[race_id], labels = features.LineUp.of(snapshot), _labels(archive, race_id)
+        table[rows], in_race[rows] = values, features.in_race_values(snapshot, config, line_ups[race_id])
+        positions[rows], classified[rows] = labels
+        laps[number] = snapshot.cutoff_lap
+        meter.add(1)
     index = pl.DataFrame(
         {
             "race_id": [race_id for race_id, _ in cuts],
             "season": [seasons[race_id] for race_id, _ in cuts],
             "horizon": [horizon.name for _, horizon in cuts],
             "lap": laps,
-            "first_row": np.cumsum(counts) - counts,
-            "starters": counts,
+            "first_row": ends - starters,
+            "starters": starters,
         },
         schema_overrides={"season": pl.Int32, "lap": pl.Int32},
     )
-    return CutTable(
-        cuts=index,
-        table=table,
-        in_race=np.concatenate(in_race),
-        embeddings=np.concatenate(embeddings),
-        picture_rows=np.concatenate([np.empty(0, dtype=np.int64), *picture_rows]),
-        positions=np.concatenate([np.empty(0, dtype=np.int64), *positions]),
-        classified=np.concatenate([np.empty(0, dtype=np.bool_), *classified]),
-    )
+    embeddings, picture_rows = _pictures(cuts, starters, pictures, feature_dim)
+    return CutTable(index, table, in_race, embeddings, picture_rows, positions, classified)
+
+
+def _pictures(
+    cuts: Sequence[Cut], starters: Integers, pictures: Mapping[Cut, CutEmbeddings], feature_dim: int
+) -> tuple[NDArray[np.float32], Integers]:
+    """The embeddings of the pictures there are, and the row of each starter among them, -1 without one."""
+    embeddings, shown = [np.empty((0, feature_dim), dtype=np.float32)], [np.empty(0, dtype=np.bool_)]
+    for cut, field in zip(cuts, starters.tolist(), strict=True):
+        found = pictures.get(cut)
+        shown.append(np.zeros(field, dtype=np.bool_) if found is None else found.has_image)
+        if found is not None:
+            embeddings.append(found.embeddings[found.has_image])
+    has_image = np.concatenate(shown)
+    return np.concatenate(embeddings), np.where(has_image, np.cumsum(has_image) - 1, -1)
 
 
 def _labels(archive: RaceArchive, race_id: str) -> tuple[Integers, NDArray[np.bool_]]:

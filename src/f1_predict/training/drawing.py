@@ -19,68 +19,108 @@ from pathlib import Path
 import matplotlib
 import polars as pl
 
-from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot
-from f1_predict.models import speed_trace_generator, trace_canvas, trace_data, trace_files, trace_layout
+from f1_predict.config import PictureConfig
+from f1_predict.features import conditions, inrace, inrace_catalogue, inrace_cut, inrace_laps, order, sessions
+from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot, arrays
+from f1_predict.models import (
+    page_canvas,
+    race_canvas,
+    race_data,
+    race_layout,
+    speed_trace_generator,
+    trace_canvas,
+    trace_data,
+    trace_files,
+    trace_layout,
+)
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.schemas import Tables, empty
 from f1_predict.training.files import write_atomically
 from f1_predict.training.progress import Meter, ProgressCallback
 
 MARKER = ".pictures.json"
+_SPEED_CODE = (speed_trace_generator, page_canvas, trace_canvas, trace_data, trace_files, trace_layout)
+_RACE_CODE = (
+    speed_trace_generator, page_canvas, race_canvas, race_data, race_layout, trace_data, trace_files, trace_layout,
+    arrays, conditions, inrace, inrace_catalogue, inrace_cut, inrace_laps, order, sessions,
+)  # fmt: skip
+"""The code that a picture of either style depends on."""
 MIN_CUTS_PER_WORKER = 8
 """A worker takes about as long to start as it takes to draw half as many cuts."""
 
 
-def picture_inputs(snapshot: Snapshot, past_races: int) -> Snapshot:
+def picture_inputs(snapshot: Snapshot, picture: PictureConfig) -> Snapshot:
     """The snapshot without what its pictures do not show: small enough to send to another process.
 
-    A picture before the race shows each starter's last `past_races` races with laps; one during it, that race's laps
-    alone. So earlier results, entries and weather go, and all other earlier laps.
+    A picture before the race shows each starter's last `picture.past_races` races with laps; one during it, that
+    race's laps alone. So earlier results, entries and weather go, and all other earlier laps; this race's weather
+    stays for the style that shows it.
     """
     past = Tables(**{name: empty(name) for name in vars(snapshot.past)})
     if isinstance(snapshot.horizon, PreRace):
-        laps = snapshot.past.laps
-        shown = (
-            laps.filter(pl.col("driver_id").is_in(snapshot.driver_ids))
-            .select("race_id", "driver_id")
-            .unique(maintain_order=True)
-            .group_by("driver_id", maintain_order=True)
-            .tail(past_races)["race_id"]
-            .unique()
-            .to_list()
-        )
+        runs = snapshot.past_runs
+        own = runs.filter(pl.col("driver_id").is_in(snapshot.driver_ids))
+        shown = own.group_by("driver_id", maintain_order=True).tail(picture.past_races)["race_id"].unique().to_list()
         races = snapshot.past.races.filter(pl.col("race_id").is_in(shown))
-        past = replace(past, races=races, laps=laps.filter(pl.col("race_id").is_in(shown)))
-    return replace(snapshot, past=past, weather=snapshot.weather.clear())
+        earlier = int(runs["laps"].head(runs["race_id"].is_in(shown).arg_max() or 0).sum())
+        laps = snapshot.past.laps.slice(earlier).filter(pl.col("race_id").is_in(shown))
+        past = replace(past, races=races, laps=laps)
+    weather = snapshot.weather if picture.style == "race" else snapshot.weather.clear()
+    return replace(snapshot, past=past, weather=weather)
 
 
 def drivers_with_laps(inputs: Snapshot) -> frozenset[str]:
     """The starters that a picture can be drawn of, from `picture_inputs`."""
     laps = inputs.past.laps if isinstance(inputs.horizon, PreRace) else inputs.laps
-    return frozenset(laps["driver_id"]) & frozenset(inputs.driver_ids)
+    return frozenset(laps["driver_id"].unique().to_list()) & frozenset(inputs.driver_ids)
 
 
 @cache
-def _digest_of_renderer() -> str:
-    """SHA-256 of the code that draws: pictures in an older style are drawn again."""
+def _digest_of_renderer(style: str) -> str:
+    """SHA-256 of the code that draws: pictures drawn by older code are drawn again."""
     hasher = hashlib.sha256(matplotlib.__version__.encode())
-    for module in (speed_trace_generator, trace_canvas, trace_data, trace_files, trace_layout):
+    for module in _RACE_CODE if style == "race" else _SPEED_CODE:
         hasher.update(inspect.getsource(module).encode())
     return hasher.hexdigest()
 
 
-def digest_of_inputs(inputs: Snapshot, generator: SpeedTraceGenerator) -> str:
-    """SHA-256 of all that the pictures of a cut are made from: the rows, the settings and the drawing code."""
+Texts = dict[tuple[str, str], bytes]
+"""Rows of one archive as CSV, by table and race: those that many cuts show are written once."""
+
+
+def digest_of_inputs(inputs: Snapshot, generator: SpeedTraceGenerator, texts: Texts | None = None) -> str:
+    """SHA-256 of all that the pictures of a cut are made from: the rows, the settings and the drawing code.
+
+    `texts` is for those who ask for many cuts of one archive: looked up, and added to.
+    """
+    texts = {} if texts is None else texts
     settings = {
-        "renderer": _digest_of_renderer(),
+        "renderer": _digest_of_renderer(generator.config.style),
         "picture": generator.config.model_dump(mode="json"),
         "race": str(asdict(inputs.race)),
         "horizon": inputs.horizon.name,
     }
     hasher = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for frame in (inputs.entries, inputs.laps, inputs.past.races, inputs.past.laps):
-        hasher.update(frame.write_csv().encode() + b"\0")
+    if ("entries", inputs.race_id) not in texts:
+        texts["entries", inputs.race_id] = _csv(inputs.entries)
+    for text in (texts["entries", inputs.race_id], _csv(inputs.laps), _csv(inputs.weather), _csv(inputs.past.races)):
+        hasher.update(text + b"\0")
+    hasher.update(_header(inputs.past.laps))
+    for race_id in inputs.past.races["race_id"]:
+        if ("laps", race_id) not in texts:
+            rows = inputs.past.laps.filter(pl.col("race_id") == race_id)
+            texts["laps", race_id] = rows.write_csv(include_header=False).encode()
+        hasher.update(texts["laps", race_id])
+    hasher.update(b"\0")
     return hasher.hexdigest()
+
+
+def _csv(frame: pl.DataFrame) -> bytes:
+    return _header(frame) if frame.is_empty() else frame.write_csv().encode()
+
+
+def _header(frame: pl.DataFrame) -> bytes:
+    return (",".join(frame.columns) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -214,12 +254,13 @@ def draw_cuts(
         NotFoundError, HorizonError: if a race is not there or does not reach its cut.
         PictureError, ArtefactError: if nothing can be written (any more).
     """
-    past_races = generator.config.past_races
+    picture = generator.config
     found: list[CutPictures] = []
     stale: dict[int, str] = {}
+    texts: Texts = {}
     for number, (race_id, horizon) in enumerate(cuts):
-        inputs = picture_inputs(archive.snapshot(race_id, horizon), past_races)
-        drawing = Drawing(inputs, digest_of_inputs(inputs, generator))
+        inputs = picture_inputs(archive.snapshot(race_id, horizon), picture)
+        drawing = Drawing(inputs, digest_of_inputs(inputs, generator, texts))
         paths = drawn_already(drawing, generator)
         if paths is None:
             stale[number] = drawing.digest
@@ -227,7 +268,7 @@ def draw_cuts(
 
     def drawings() -> Iterator[tuple[int, Drawing]]:
         for number, digest in stale.items():
-            yield number, Drawing(picture_inputs(archive.snapshot(*cuts[number]), past_races), digest)
+            yield number, Drawing(picture_inputs(archive.snapshot(*cuts[number]), picture), digest)
 
     meter = Meter("pictures", sum(len(found[number].drawable) for number in stale), progress)
     drawn = _draw_all(drawings(), generator, min(workers, len(stale) // MIN_CUTS_PER_WORKER), meter)

@@ -1,28 +1,6 @@
 // Draws the figures from the data embedded above; choices of the selects swap them. Loads nothing.
-"use strict";
 (() => {
   const report = JSON.parse(document.getElementById("report-data").textContent);
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const config = { displayModeBar: false, responsive: true };
-  let printing = false;
-
-  // Figures come in light colours; on a dark screen each is replaced by its partner.
-  function coloured(value) {
-    if (printing || !dark.matches) return value;
-    if (typeof value === "string") return report.dark[value] ?? value;
-    if (Array.isArray(value)) return value.map(coloured);
-    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part)]));
-    return value;
-  }
-
-  // The height is the element's: Plotly would forget that of a layout when the window changes.
-  function plot(place, figure) {
-    const shown = coloured(figure);
-    const { height, ...layout } = structuredClone(shown.layout);
-    place.style.height = `${height}px`;
-    if (printing) layout.width = place.clientWidth;
-    Plotly.react(place, shown.data, layout, config);
-  }
 
   function select(id) { return document.getElementById(id); }
 
@@ -58,7 +36,7 @@
       write(note, content.note);
       note.hidden = !content.note;
       place.hidden = !content.figure;
-      if (content.figure) plot(place, content.figure);
+      if (content.figure) figures.plot(place, content.figure);
     });
   }
 
@@ -101,7 +79,7 @@
       figure.layout.font.size = 11;
     }
     figure.layout.height = 70 + 24 * rows.length;
-    plot(place, figure);
+    figures.plot(place, figure);
     write(select("heat-caption"), `${race.name}: ${cut.caption}`);
     const percent = (value) => `${(value / 10).toFixed(1)} %`;
     for (const row of rows) {
@@ -122,7 +100,6 @@
   function drawAll() {
     document.querySelectorAll("[data-figure]").forEach(draw);
     drawRace();
-    document.documentElement.dataset.theme = dark.matches && !printing ? "dark" : "light";
   }
 
   document.querySelectorAll("select[data-for]").forEach((one) => {
@@ -130,15 +107,5 @@
   });
   select("heat-race").addEventListener("change", drawRace);
   select("heat-fraction").addEventListener("change", drawRace);
-  dark.addEventListener("change", drawAll);
-  // Charts have the width that they were drawn at: on paper, that of the paper.
-  function print(now) {
-    printing = now;
-    document.documentElement.classList.toggle("paper", now);
-    drawAll();
-  }
-  window.addEventListener("beforeprint", () => print(true));
-  window.addEventListener("afterprint", () => print(false));
-  drawAll();
-  document.documentElement.dataset.ready = "yes";
+  figures.start(report.dark, drawAll);
 })();
