@@ -164,10 +164,12 @@ def test_wide_pictures_lose_no_laps(encoder: VisionEncoder) -> None:
     assert middle[-20:].max() < middle[112]
 
 
-def test_offline_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_offline_the_shipped_weights_serve_and_say_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("F1_PREDICT_OFFLINE", "1")
     encoder = VisionEncoder()
-    assert encoder.weights_name == "random"
-    assert "ImageNet" in encoder.weights_note
+    assert encoder.weights_name == "trace"
+    assert "shipped" in encoder.weights_note
     assert "\n" not in encoder.weights_note

@@ -17,9 +17,9 @@ from f1_predict.errors import ConfigError
 from f1_predict.forecasting import RaceForecast, find_driver, find_race, horizon_after, race_events
 from f1_predict.forecasting.replay import entries_of
 from f1_predict.forecasting.rows import parquet_of
-from f1_predict.jobs.stores import open_archive
+from f1_predict.horizon import RaceArchive
 from f1_predict.report import forecast_view
-from f1_predict.report.replay_data import ReplayData, replay_data
+from f1_predict.tables import read_store
 from f1_predict.training.files import write_atomically
 
 STANDARD_OUTPUT = Path("-")
@@ -79,7 +79,7 @@ def show_forecast(
     """
     outputs = outputs or Outputs()
     outputs.check()
-    archive = open_archive(data)
+    archive = RaceArchive(read_store(data))
     race_id = find_race(archive.races, race)  # what is not there is said before a model is loaded
     horizon_after(archive, race_id, lap)
     field = entries_of(archive, race_id)["driver_id"].to_list()
@@ -147,7 +147,7 @@ def show_replay(
         ArtefactError: if the model cannot be read, or a file not be written.
     """
     outputs = outputs or ReplayOutputs()
-    archive = open_archive(data)
+    archive = RaceArchive(read_store(data))
     race_id = find_race(archive.races, race)
     entries_of(archive, race_id)
     events = race_events(archive, race_id)
@@ -164,7 +164,7 @@ def show_replay(
     if outputs.parquet is not None:
         write_atomically(outputs.parquet, parquet_of(rows))
     if outputs.png is not None or outputs.html is not None:
-        draw_replay(replay_data(forecasts, events, _places(predictor, race_id)), outputs)
+        _draw(forecasts, events, _places(predictor, race_id), outputs)
     for path in vars(outputs).values():
         if path is not None:
             console.print(f"-> {path}", highlight=False)
@@ -194,8 +194,13 @@ def _places(predictor: Predictor, race_id: str) -> dict[str, int]:
     return dict(results.select("driver_id", "position").iter_rows())
 
 
-def draw_replay(data: ReplayData, outputs: ReplayOutputs) -> None:
+def _draw(
+    forecasts: Sequence[RaceForecast], events: pl.DataFrame, places: dict[str, int], outputs: ReplayOutputs
+) -> None:
     """Write picture and chart."""
+    from f1_predict.report.replay_data import replay_data  # with all of a report's imports, for who wants a chart
+
+    data = replay_data(forecasts, events, places)
     if outputs.png is not None:
         from f1_predict.report.replay_picture import replay_png
 
