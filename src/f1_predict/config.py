@@ -175,7 +175,7 @@ class EnsembleConfig(_Stage):
     """The tabular-only baseline: a soft vote. Chosen on the seasons 2016-2018, trained on those before."""
 
     seed: int = 0
-    threads: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)  # more wait for each other: on a busy machine many times as long
     boosting_max_rounds: int = Field(400, ge=1)
     boosting_patience: int = Field(10, ge=1)
     boosting_learning_rate: float = Field(0.1, gt=0.0, le=1.0)
