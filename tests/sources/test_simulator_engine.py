@@ -119,6 +119,19 @@ def test_refuelling_keeps_the_pace_where_a_full_tank_loses_it() -> None:
     assert gain(0) > 1.03 > 1.02 > gain(1)
 
 
+def grid_of(tables: Tables, cars: pl.Expr) -> float:
+    """Mean place on the grid of some cars."""
+    both = tables.results.join(tables.entries, on=KEY).filter(cars & (pl.col("grid") > 0))
+    return float(both.select(pl.col("grid").mean()).item())
+
+
+def winning_margin(tables: Tables) -> float:
+    """Seconds from the winner to the second, the middle race."""
+    last = tables.laps.group_by(KEY).agg(pl.col("end_time_s").last(), pl.col("lap").last())
+    ends = tables.results.join(last, on=KEY).sort("race_id", "position")
+    return float(ends.group_by("race_id").agg(pl.col("end_time_s").head(2).diff().last())["end_time_s"].median())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("number", "low", "high", "measure"),
     [
@@ -128,6 +141,9 @@ def test_refuelling_keeps_the_pace_where_a_full_tank_loses_it() -> None:
         ("rain", 0.0, 3.0, lambda t: t.laps["compound"].is_in(["INTERMEDIATE", "WET"]).mean()),
         ("slow_stop_s", 0.0, 30.0, lambda t: t.laps.filter(pl.col("pit_out"))["lap_time_s"].mean()),
         ("start_loss_s", 0.0, 9.0, lambda t: t.laps.filter(pl.col("lap") == 1)["lap_time_s"].mean()),
+        ("back_trouble", 0.0, 1.5, lambda t: grid_of(t, ~pl.col("classified"))),
+        ("missed_rate", 0.0, 1.0, lambda t: t.entries.select(pl.col("q1_s").std().over("race_id")).mean().item()),
+        ("lead_ease", 0.02, 0.0, winning_margin),
     ],
 )
 def test_a_number_does_what_the_file_says(number: str, low: float, high: float, measure: object) -> None:

@@ -30,7 +30,7 @@ CHANGED: dict[str, str] = {
     "retired": "cars became more reliable year by year.",
     "slow_phases": "race control calls safety cars, and since 2020 red flags, more readily.",
     "safety_cars": "race control calls safety cars more readily.",
-    "changes": "the cars of 2022 can follow each other more closely.",
+    "changes": "the wider cars of 2017 pass less; those of 2022 can follow each other more closely.",
     "grid_result": "fewer retirements.",
     "pole_wins": "fewer retirements.",
     "gap_5": "closer cars.",
@@ -43,18 +43,9 @@ REASONS: dict[str, str] = {
     "stops_seen": "where stops were recorded the knob turns to those; fewer of the simulated ones lie in slow phases.",
     "safety_cars": "recorded in 2018 alone.",
     "changes": "most changes of order come from stops; the knob for overtaking turns to passes on the track.",
-    "grid_result": (
-        "retirements in the simulator strike every car alike, and of real ones about two in five come from the front "
-        "half of the grid. Retirements are what lowers the correlation most."
-    ),
-    "pole_wins": (
-        "as the correlation of grid and result: the fastest car breaks down as often as the slowest. And the few cars "
-        "that win were better than a normal spread of cars says."
-    ),
-    "gap_2": (
-        "a real winner saves the car when nobody is near. The number for that (`ease`) is kept from growing further: "
-        "more would bring the gap down, but would slow lone cars all over the field."
-    ),
+    "grid_result": "retirements, the first lap and stops decide it, each with a knob of its own; none turns to it.",
+    "pole_wins": "the noise of qualifying turns to it, and cannot make up for a field whose best car is too near.",
+    "gap_2": "how much a leader saves the car turns to it; the median of some tens of races swings widely.",
     "gap_5": "one spread and one skew of the field do not fit both its front and its back.",
     "gap_10": "one spread and one skew of the field do not fit both its front and its back.",
 }

@@ -115,6 +115,8 @@ def _run(races: Sequence[Race], places: Ints, parameters: Parameters) -> Weekend
     laps = np.array([circuit.laps for circuit in circuits])
     laps = laps - (draws.uniform(1)[:, 0] < era.shortened_rate)
     trouble = np.array([race.field.trouble for race in races])[:, team]
+    back = np.exp(era.back_trouble * (pace - pace.mean(axis=1, keepdims=True)) / pace.std(axis=1, keepdims=True))
+    back /= back.mean(axis=1, keepdims=True)
     slots = np.where(qualifying.grid > 0, qualifying.grid, cars + 1)
     block = Block(
         base_s=base_s,
@@ -126,7 +128,7 @@ def _run(races: Sequence[Race], places: Ints, parameters: Parameters) -> Weekend
         wet=np.array([race.field.wet for race in races]),
         grid=qualifying.grid,
         weather=weather,
-        incidents=draw_incidents(base_s, laps, caution, slots, trouble, weather, era, draws),
+        incidents=draw_incidents(base_s, laps, caution, slots, trouble * back, back, weather, era, draws),
         tyres=Tyres(era, laps, np.array([circuit.wear for circuit in circuits]), draws),
         era=era,
     )

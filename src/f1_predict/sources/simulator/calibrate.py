@@ -59,7 +59,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob(("car_kept",), ("pace_next_season",), (0.8,), 0.5, "difference", low=0.3, high=0.97),
     Knob(("race_driver_sd",), ("team_mate_gap",), (0.002,), 1.3, low=0.0003, high=0.01),
     Knob(("team_form_sd", "race_team_sd"), ("pace_next_race",), (0.0025, 0.002), 0.6, "rest", low=0.0003, high=0.01),
-    Knob(("qualifying_sd",), ("qualifying_pace",), (0.0033,), 0.6, "rest", low=0.0003, high=0.01),
+    Knob(("qualifying_sd",), ("pole_wins",), (0.0030,), -0.7, low=0.0003, high=0.01),
+    Knob(("missed",), ("qualifying_pace",), (0.012,), 0.6, "rest", low=0.001, high=0.06),
     Knob(("lap_noise",), ("lap_noise",), (0.0024,), 1.2, low=0.0003, high=0.01),
     Knob(("drift_noise",), ("own_spread",), (0.0024,), 1.0, low=0.0003, high=0.01),
     Knob(("drift_kept",), ("autocorrelation_5",), (0.8,), 0.6, "difference", low=0.3, high=0.97),
@@ -75,6 +76,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob(("pit_loss",), ("pit_loss",), (1.0,), 1.0, low=0.5, high=2.0),
     Knob(("mechanical_rate",), ("retired_by_fault",), (0.12,), 1.0, low=0.01, high=0.6),
     Knob(("crash_rate",), ("retired_by_accident",), (0.06,), 1.0, low=0.005, high=0.4),
+    Knob(("back_trouble",), ("retired_front",), (0.35,), -0.015, "difference", high=1.5),
     Knob(("first_lap_share",), ("out_on_lap_1",), (0.32,), 1.0, low=0.02, high=0.9),
     Knob(
         ("crash_caution_chance", "breakdown_caution_chance", "debris_rate"),
@@ -84,7 +86,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob(("start_sd_s",), ("changes_lap_1",), (1.7,), 1.0, low=0.2, high=6.0),
     Knob(("difficulty",), ("passes",), (1.1,), -1.0, low=0.1, high=8.0),
     Knob(("follow_gap_s",), ("close",), (0.9,), -0.7, low=0.3, high=2.0),
-    Knob(("ease",), ("gap_2",), (0.0027,), -0.5, low=0.0, high=0.006),
+    Knob(("lead_ease",), ("gap_2",), (0.004,), -0.7, low=0.001, high=0.015),
 )  # fmt: skip
 RULES = ("teams", "refuelling", "virtual_share")
 """Numbers that the rules of an era and its entry list give before its first race: never tuned, never taken over.

@@ -197,7 +197,10 @@ class _Races:
         share += era.lap_noise * draws[_NOISE] * noisy
         share += self.tyres.loss(self.tyre, self.age, wetness, self.raining)
         share += era.fuel * np.maximum(self.fuel - self.age if era.refuelling else self.fuel - lap, 0.0) / self.laps
-        share += era.ease * np.clip(np.minimum(ahead, behind) / era.ease_gap_s - 1.0, 0.0, 1.0)
+        free = np.clip(np.minimum(ahead, behind) / era.ease_gap_s - 1.0, 0.0, 1.0)
+        share += era.ease * free
+        away = np.clip(behind / era.lead_ease_gap_s - 1.0, 0.0, 1.0)
+        share += np.where(ahead == NEVER, era.lead_ease * away, 0.0)
         seconds = self.base * (1.0 + share)
         slip = draws[_MISTAKE]
         rate, mean = (era.mistake_rate, era.mistake_s) if lap else (era.first_lap_rate * self.chaos, era.first_lap_s)

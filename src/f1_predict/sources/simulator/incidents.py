@@ -52,8 +52,8 @@ class Incidents:
 
 
 def draw_incidents(
-    base_s: Floats, laps: Ints, caution: Floats, slots: Ints, trouble: Floats, weather: Weather, era: EraParameters,
-    draws: Draws,
+    base_s: Floats, laps: Ints, caution: Floats, slots: Ints, trouble: Floats, back: Floats, weather: Weather,
+    era: EraParameters, draws: Draws,
 ) -> Incidents:  # fmt: skip
     """Draw them before the race, which then runs into them.
 
@@ -61,6 +61,7 @@ def draw_incidents(
         base_s, laps, caution: (races,) of the circuits: reference lap, race distance, chance of safety cars.
         slots: (races, cars) places on the grid, the pit lane last.
         trouble: (races, cars) how often the car breaks down, 1 = average.
+        back: (races, cars) how often it crashes, 1 = average.
         weather: for crashes on a wet track.
         era: the numbers.
         draws: of these races.
@@ -71,7 +72,7 @@ def draw_incidents(
     wet_s = duration * luck[:, 0]
     wet = weather.wet_at(wet_s)
     broken = luck[:, 1] < era.mechanical_rate * trouble
-    crashed = luck[:, 2] < era.crash_rate * (1.0 + era.wet_trouble * wet)
+    crashed = luck[:, 2] < era.crash_rate * back * (1.0 + era.wet_trouble * wet)
     early = luck[:, 3] < era.first_lap_share
     crash_s = np.where(early, 8.0 + 0.75 * base_s[:, None] * luck[:, 0], wet_s)
     fault_s = duration * luck[:, 4] ** 0.9

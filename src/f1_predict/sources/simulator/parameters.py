@@ -43,6 +43,8 @@ class EraParameters(BaseModel):
     race_team_sd: Amount
     race_driver_sd: Amount
     qualifying_sd: Amount
+    missed_rate: Share
+    missed: Amount
     practice_sd: Amount
     no_time_rate: Share
     penalty_rate: Share
@@ -59,6 +61,8 @@ class EraParameters(BaseModel):
     refuelling: Annotated[int, Field(ge=0, le=1)]
     ease: Amount
     ease_gap_s: Amount
+    lead_ease: Amount
+    lead_ease_gap_s: Positive
 
     medium_loss: Amount
     hard_loss: Amount
@@ -108,6 +112,7 @@ class EraParameters(BaseModel):
 
     mechanical_rate: Share
     crash_rate: Share
+    back_trouble: Amount
     second_car_chance: Share
     first_lap_share: Share
     wet_trouble: Amount

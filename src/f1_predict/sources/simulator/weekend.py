@@ -85,9 +85,10 @@ def qualify(base_s: Floats, pace: Floats, era: EraParameters, draws: Draws) -> Q
     slower = np.array([[0.014], [0.010], [0.006]])
     practice = lap * (1.0 + slower + era.practice_sd * draws.normal(3, cars))
     practice[draws.uniform(3, cars) < 0.04] = np.nan
-    # The best of several attempts is a little quicker than usual sometimes, and much slower now and then.
-    luck = draws.normal(3, cars) + 0.5 * (exponential(draws.uniform(3, cars)) - 1.0)
-    sessions = lap * (1.0 + np.array([[0.004], [0.002], [0.0]]) + 0.9 * era.qualifying_sd * luck)
+    # Most sessions give a clean lap and a few go wrong, so the front of the grid is in order but for a car or two.
+    missed = era.missed * exponential(draws.uniform(3, cars)) * (draws.uniform(3, cars) < era.missed_rate)
+    luck = era.qualifying_sd * draws.normal(3, cars) + missed
+    sessions = lap * (1.0 + np.array([[0.004], [0.002], [0.0]]) + luck)
     sessions = sessions.round(3)
     draw = draws.uniform(4, cars)
     sessions[:, 0][draw[:, 0] < era.no_time_rate] = np.nan
