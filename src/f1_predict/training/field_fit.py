@@ -199,7 +199,7 @@ class _Fit:
         """All epochs, or until the validation log-loss has stopped falling."""
         config, network = self._config, self._network
         rate = config.learning_rate
-        self._optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=config.weight_decay)
+        self._optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True)
         best_loss, best = math.inf, self._average
         for epoch in range(1, config.epochs + 1):
             start = time.perf_counter()
@@ -284,8 +284,7 @@ class _Fit:
         """
         decay = self._step / (self._step + _AVERAGED)
         with torch.no_grad():
-            for mean, parameter in zip(self._average, self._network.parameters(), strict=True):
-                mean.lerp_(parameter, 1.0 - decay)
+            torch._foreach_lerp_(self._average, list(self._network.parameters()), 1.0 - decay)
 
     def _exchange(self, weights: list[Tensor]) -> list[Tensor]:
         """Put weights into the network; those it had come back."""
