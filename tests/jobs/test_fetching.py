@@ -19,6 +19,7 @@ from f1_predict.jobs.fetching import Request, fetch_races, parse_sources
 from f1_predict.jobs.stores import ingest_races
 from f1_predict.schemas import Tables
 from f1_predict.sources.f1db_release import stored_release
+from f1_predict.sources.http import PoliteClient
 from f1_predict.sources.jolpica_frames import read_jolpica
 from f1_predict.sources.locking import exclusive
 from f1_predict.sources.raw import RawCache
@@ -151,6 +152,27 @@ def test_laps_that_come_days_later_are_asked_for_again(bench: Bench) -> None:
     bench.clock.set(datetime(2020, 3, 10, tzinfo=UTC))
     outcome = bench.fetch(2020)
     assert [str(change) for change in outcome.changes] == ["2020_race_2 completed: 6 laps new"]
+
+
+def test_laps_without_places_take_the_order_of_the_race_clock_until_they_come(bench: Bench) -> None:
+    rows = bench.services.rows["lap_times"]["10"]
+    places = [row["position"] for row in rows]
+    for row in rows:
+        row["position"] = None
+    outcome = bench.fetch(2020)
+    untold = outcome.checks["ergast", "laps without a place (the race clock's taken)"]
+    assert (untold.count, untold.total) == (10, 16)
+    dumped = ingest(bench.folder / "ergast", bench.folder / "f1db", bench.folder / "fastf1", (2020, 2020)).tables
+    assert_equal(bench.tables(), dumped)
+    for row, place in zip(rows, places, strict=True):
+        row["position"] = {"1": "2", "2": "1"}.get(place, place)
+    bench.clock.set(datetime(2020, 9, 1, tzinfo=UTC))
+    assert bench.fetch(2020).changes == []  # final, as far as a fetch is concerned
+    assert [change.kind for change in bench.update().changes] == ["corrected"]
+    assert column(bench.tables().laps, "position", driver_id="sainz", race_id="2020_race_1") == [1, 1, 1, 1]
+    bench.services.asked.clear()
+    bench.update()
+    assert "2020/1/laps" not in paths(bench)
 
 
 def test_a_coming_race_has_the_entries_of_its_qualifying(bench: Bench) -> None:
@@ -322,6 +344,41 @@ def test_an_error_keeps_what_came_before_it_and_a_second_start_goes_on(bench: Be
     bench.services.asked.clear()
     bench.fetch(1955, 2020)
     assert set(paths(bench)) & set(asked) == {"2020/races", "2020/1/laps"}
+
+
+def test_an_interruption_says_that_all_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.fetch(1955)
+    report = bench.out.parent / "processed_fetch.json"
+    before, ask = report.read_bytes(), PoliteClient._ask
+
+    def interrupted(self: PoliteClient, url: str, params: object) -> object:
+        if "2020/results" in url:
+            raise KeyboardInterrupt
+        return ask(self, url, params)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PoliteClient, "_ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bench.fetch(2020, sources=("jolpica",))
+    assert "Interrupted. What was fetched is kept: the same command goes on from there." in bench.said.getvalue()
+    assert report.read_bytes() == before  # it had nothing to add to the one before it
+    assert len(bench.fetch(2020).changes) == 2
+
+
+def test_a_place_where_no_store_can_be_is_told_before_the_first_request(bench: Bench) -> None:
+    bench.out.mkdir(parents=True)
+    bench.fetch(1955)  # an empty folder is one
+    bench.services.asked.clear()
+    taken = bench.folder / "mine"
+    taken.mkdir()
+    (taken / "notes.txt").touch()
+    for out, message in ((taken, "holds 'notes.txt', which is no part of a store"), (taken / "notes.txt", "is a file")):
+        with pytest.raises(StoreError, match=message):
+            fetch_races(bench.console, Request((2020,), ("jolpica",), out, bench.raw), bench.config, bench.world)
+    nowhere = Request((2020,), ("jolpica",), taken / "notes.txt" / "data" / "processed", bench.raw)
+    with pytest.raises(StoreError, match=r"processed: cannot be written \(Not a directory\)"):
+        fetch_races(bench.console, nowhere, bench.config, bench.world)
+    assert bench.services.asked == []
 
 
 def test_the_limits_hold_through_a_fetch_and_the_time_left_is_told(bench: Bench) -> None:

@@ -175,11 +175,13 @@ class FakeServices:
         return [
             {
                 "number": row["lap"],
-                "timing": {
-                    "driverId": self.people[row["driverId"]]["driverRef"],
-                    "position": row["position"],
-                    "time": clock(int(row["milliseconds"])),
-                },
+                "timing": _without_nulls(
+                    {
+                        "driverId": self.people[row["driverId"]]["driverRef"],
+                        "position": row["position"],
+                        "time": clock(int(row["milliseconds"])),
+                    }
+                ),
             }
             for row in laps
         ]

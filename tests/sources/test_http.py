@@ -122,6 +122,19 @@ def test_nobody_there_is_an_error() -> None:
         fetch(client(clock, attempts=2), "http://127.0.0.1:9/ergast/f1", "races", 2020)
 
 
+def test_a_service_that_was_never_reached_is_soon_given_up(services: FakeServices) -> None:
+    clock, said = FakeClock(), []
+    with pytest.raises(DownloadError, match=r"ConnectError: .*, 3 times\. Is there a connection to the internet\?"):
+        fetch(client(clock, attempts=8, said=said), "http://127.0.0.1:9/ergast/f1", "races", 2020)
+    assert clock.pauses == [1.0, 2.0]
+    assert said[0].endswith("asking again in 1 s (1 of 3)")
+    asking, clock.pauses = client(clock, attempts=5), []
+    fetch(asking, services.jolpica_url, "races", 2020)
+    with pytest.raises(DownloadError, match=r"ConnectError: .*, 5 times\. What was"):  # it was there a moment ago
+        fetch(asking, "http://127.0.0.1:9/ergast/f1", "races", 2020)
+    assert clock.pauses == [1.0, 2.0, 4.0, 8.0]
+
+
 def test_a_silent_server_times_out(services: FakeServices) -> None:
     clock, heard = FakeClock(), threading.Event()
     services.faults = [Fault(hold=heard), Fault(hold=heard)]

@@ -193,6 +193,7 @@ def _without(*path: str | int) -> Callable[[Any], Any]:
         (_set("Results", 1, "grid", value="1.0"), r"\(Results\.1\.grid: .*must be a whole number, got '1\.0'"),
         (_without("Results", 0, "grid"), r"\(Results\.0: .*the winner must have grid"),
         (_without("Results", 0, "status"), r"the winner must have status"),
+        (_without("Results", 1, "position"), r"\(Results\.1\.position: Field required"),
         (_set("season", value="2019"), r"the answer is about 2019 round 1, asked was 2020"),
         (lambda data: {"data": data}, r"the answer is no race table in JSON \(it begins '\{\"data\": "),
         (_without("Results", 0), r"the answer holds 5 rows from 0 where 6 from 0 are due"),
@@ -237,6 +238,32 @@ def test_nulls_are_absent_keys(services: FakeServices, tmp_path: Path) -> None:
     found, _ = read_jolpica(stored(services, tmp_path / "raw"), [2020])
     row = found.qualifying.row(by_predicate=pl.col("driver_id") == "ambrosio", named=True)
     assert (row["code"], row["q1_s"], row["q3_s"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("unknown", [None, "None", ""])
+def test_what_the_service_did_not_know_of_late_races_is_no_fault(
+    services: FakeServices, tmp_path: Path, unknown: str | None
+) -> None:
+    """Laps without places, a driver without a place, and results without a status: each has been there."""
+    for row in services.rows["lap_times"]["11"]:
+        row["position"] = unknown
+
+    def unplaced(data: Any) -> Any:
+        rows = data["MRData"]["RaceTable"]["Races"][0]["Results"]
+        rows[2] |= {"position": unknown, "positionText": "W"}
+        rows[0]["status"] = unknown
+        return data
+
+    services.faults = [*[None] * 4, Fault(change=unplaced)]  # two calendars, all of 1955, the results of 2020
+    found, _ = read_jolpica(stored(services, tmp_path / "raw"), [2020])
+    assert found.laps.filter(race_id="2020_race_2")["position"].to_list() == [None] * 6
+    assert found.laps.filter(race_id="2020_race_1")["position"].null_count() == 0
+    first = found.results.filter(race_id="2020_race_1")
+    assert first.select("driver_id", "position_order", "status").rows() == [
+        ("perez", 1, "Unknown"),
+        ("sainz", 2, "Finished"),
+        ("ambrosio", 99, "Accident"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from f1_predict.sources.raw import RawCache
 from f1_predict.tables import Check, QualityReport, read_store
 from f1_predict.tables.fetched import build_fetched
 from f1_predict.tables.skipped import refresh_skipped_races
+from f1_predict.tables.store import require_writable
 from f1_predict.tables.update import Change, require_real, update_store
 from f1_predict.training.files import write_atomically
 
@@ -120,12 +121,13 @@ def fetch_races(console: Console, request: Request, config: FetchConfig, world: 
         ConfigError: if a season lies before the first or after the next.
         DownloadError: if Jolpica cannot be used; what was fetched before is kept, and the store is whole.
         DiskError: if an answer cannot be written; likewise.
-        StoreError: if the store cannot be used or written, or another fetch is running.
+        StoreError: if the store cannot be used or written, or another fetch is running; told before the first request.
     """
     world = world or World()
     year = world.now().year
     if wrong := [season for season in request.seasons if not 1950 <= season <= year + 1]:
         raise ConfigError(f"seasons must lie between 1950 and {year + 1}, got {wrong[0]}.")
+    require_writable(request.out)
     require_real(request.out)
     outcome = Outcome()
     with exclusive(request.raw, "folder of fetched answers"), FetchBar(console) as bar:
@@ -136,6 +138,8 @@ def fetch_races(console: Console, request: Request, config: FetchConfig, world: 
             except BaseException as error:
                 outcome.requests = client.requests
                 _record_anyway(request, outcome, error)
+                if isinstance(error, KeyboardInterrupt):
+                    bar.say("Interrupted. What was fetched is kept: the same command goes on from there.")
                 raise
         outcome.requests = client.requests
     _record(request, outcome)
@@ -344,7 +348,12 @@ def _record(request: Request, outcome: Outcome) -> None:
 
 
 def _record_anyway(request: Request, outcome: Outcome, error: BaseException) -> None:
-    """The same of a fetch that ends in an error, which is the one that counts: whatever fails here is noted with it."""
+    """The same of a fetch that ends in an error, which is the one that counts: whatever fails here is noted with it.
+
+    One that found nothing leaves the report of the fetch before it.
+    """
+    if not (outcome.changes or outcome.missing or outcome.checks):
+        return
     try:
         _record(request, outcome)
     except F1PredictError as second:

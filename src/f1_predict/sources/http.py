@@ -25,6 +25,8 @@ THROTTLED_PAUSE_S = 30.0
 """At least, after a 429 that names no time."""
 LONGEST_RETRY_AFTER_S = 3700.0
 """An hour's limit is waited for; who must wait longer is told instead."""
+UNREACHED_ATTEMPTS = 3
+"""At a service that has not answered this client yet: there is no connection, and waiting seldom helps."""
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 _TOO_MANY = 429
 
@@ -82,6 +84,7 @@ class PoliteClient:
         self._clock, self._sleep, self._on_wait = clock, sleep, on_wait
         headers = {"User-Agent": f"f1-predict/{__version__}"}
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=True, headers=headers, verify=_certificates())
+        self._reached = False
         self.requests = 0
         """Made so far, failed ones included."""
 
@@ -95,7 +98,7 @@ class PoliteClient:
         """Ask until there is a good answer.
 
         Time-outs, cut connections, 429, 5xx and answers that `accept` refuses are asked for again, after pauses that
-        double; a Retry-After is obeyed.
+        double; a Retry-After is obeyed. A service that was never reached is soon given up.
 
         Args:
             url: the address.
@@ -105,8 +108,8 @@ class PoliteClient:
         Raises:
             DownloadError: if all attempts fail, or the service refuses the request (4xx).
         """
-        pause = FIRST_PAUSE_S
-        for attempt in range(1, self._attempts + 1):
+        pause, most, hint = FIRST_PAUSE_S, self._attempts, ""
+        for attempt in range(1, most + 1):
             self.limiter.wait()
             self.requests += 1
             wait = 0.0
@@ -124,22 +127,25 @@ class PoliteClient:
                     wait = self._retry_after(response, url)
             except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as error:
                 problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and not self._reached:
+                    most, hint = min(most, UNREACHED_ATTEMPTS), " Is there a connection to the internet?"
             except BadAnswerError as error:
                 problem = str(error)
-            if attempt == self._attempts:
+            if attempt >= most:
                 break
             wait = max(wait, pause)
             if self._on_wait is not None:
-                self._on_wait(f"{url}: {problem}; asking again in {wait:.0f} s ({attempt} of {self._attempts})")
+                self._on_wait(f"{url}: {problem}; asking again in {wait:.0f} s ({attempt} of {most})")
             self._sleep(wait)
             pause = min(2.0 * pause, LONGEST_PAUSE_S)
         raise DownloadError(
-            f"{url}: {problem}, {self._attempts} times. What was fetched before is kept: start again later, "
+            f"{url}: {problem}, {most} times.{hint} What was fetched before is kept: start again later, "
             "and it goes on from there."
         )
 
     def _ask(self, url: str, params: Mapping[str, int]) -> httpx.Response:
         with self._http.stream("GET", url, params=dict(params) or None) as response:
+            self._reached = True
             content = bytearray()
             for piece in response.iter_bytes():
                 content += piece

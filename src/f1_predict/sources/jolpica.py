@@ -40,6 +40,10 @@ CLOCK = r"^(?:(?:(\d+):)?(\d+):)?(\d{1,2}(?:\.\d+)?)$"
 """A time as "1:26.572", "58.304" or, over an hour, "2:05:07.547"."""
 
 
+ABSENT = (None, "", "None", "\\N")
+"""How Jolpica says that it does not know a value, beside leaving out its key."""
+
+
 def _in_full(pattern: str, what: str) -> BeforeValidator:
     """Text that matches as a whole: pydantic alone would take 1.0 for an integer, and a number for a date."""
 
@@ -58,11 +62,11 @@ _day = _in_full(r"\d{4}-\d{2}-\d{2}", "a date YYYY-MM-DD")
 _Slug = Annotated[str, StringConstraints(pattern=schemas.SLUG)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Clock = Annotated[str, StringConstraints(pattern=CLOCK, strip_whitespace=True)]
-_absent = BeforeValidator(lambda value: None if value in ("", "None", "\\N") else value)
+_absent = BeforeValidator(lambda value: None if value in ABSENT else value)
 _OptionalClock = Annotated[_Clock | None, _absent]
 # What stands last is done first.
 _Number = Annotated[int | None, Field(ge=0, le=999), _whole, _absent]
-_Place = Annotated[int, Field(ge=1, le=99), _whole]
+_Place = Annotated[int | None, Field(ge=1, le=99), _whole, _absent]
 _LapNumber = Annotated[int, Field(ge=1, le=250), _whole]
 
 
@@ -97,8 +101,12 @@ class _Result(_Item):
 
     @model_validator(mode="after")
     def _winner_has_all(self) -> _Result:
-        """Of some Jolpica leaves out what is not known; a winner without it means that the key has another name."""
-        lacking = [name for name in ("grid", "laps", "status") if getattr(self, name) is None]
+        """Of some Jolpica leaves out what is not known; a winner without it means that the key has another name.
+
+        A status of null has been there, with its key, for all of a race that was new.
+        """
+        lacking = [name for name in ("grid", "laps") if getattr(self, name) is None]
+        lacking += [name for name in ("status",) if name not in self.model_fields_set]
         if self.position == 1 and lacking:
             raise ValueError(f"the winner must have {' and '.join(lacking)}")
         return self
@@ -116,7 +124,7 @@ class _Qualified(_Item):
 
 class _Timing(_Item):
     driver_ref: _Slug = Field(alias="driverId")
-    position: _Place
+    position: _Place = None  # of late races Jolpica may have the times first
     time: _Clock
 
 

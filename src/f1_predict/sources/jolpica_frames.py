@@ -15,7 +15,7 @@ import polars as pl
 
 from f1_predict.sources.ergast import ErgastData
 from f1_predict.sources.fastf1_live import LapsDue
-from f1_predict.sources.jolpica import CLOCK
+from f1_predict.sources.jolpica import ABSENT, CLOCK
 from f1_predict.sources.jolpica_season import SOURCE, calendar, race_parts, season_parts
 from f1_predict.sources.origins import Origin
 from f1_predict.sources.raw import Document, RawCache
@@ -55,6 +55,8 @@ _QUALIFYING = {
 }
 _STOPS = {"race_id": pl.String, "driver_id": pl.String, "lap": pl.Int64}
 _LAPS = {**_STOPS, "position": pl.Int64, "lap_time_s": pl.String}
+_LAST = 99
+"""Place of who is in a result without one: behind all others, in the order of the answer."""
 
 
 def read_jolpica(cache: RawCache, seasons: Sequence[int]) -> tuple[ErgastData, list[Origin]]:
@@ -143,11 +145,12 @@ def _entry_origins(
 
 
 def _result(race_id: str, row: dict[str, Any]) -> tuple[Any, ...]:
+    status = row.get("status")
     return (
         *(race_id, row["Driver"]["driverId"], row["Constructor"]["constructorId"]),
-        *(_int(row.get("grid")) or 0, _laps_of(row), row.get("status") or "Unknown"),
+        *(_int(row.get("grid")) or 0, _laps_of(row), status if _given(status) else "Unknown"),
         *_names(row),
-        *(_int(row.get("number")), row["positionText"], int(row["position"])),
+        *(_int(row.get("number")), row["positionText"], _int(row["position"]) or _LAST),
     )
 
 
@@ -171,7 +174,7 @@ def _names(row: dict[str, Any]) -> tuple[str | None, str, str]:
 
 def _lap_rows(race_id: str, laps: Iterable[dict[str, Any]]) -> _Rows:
     return [
-        (race_id, timing["driverId"], int(lap["number"]), int(timing["position"]), timing["time"])
+        (race_id, timing["driverId"], int(lap["number"]), _int(timing.get("position")), timing["time"])
         for lap in laps
         for timing in lap["Timings"]
     ]
@@ -182,7 +185,7 @@ def _race_id(race: dict[str, Any]) -> str:
 
 
 def _given(value: object) -> bool:
-    return value not in (None, "", "None", "\\N")
+    return value not in ABSENT
 
 
 def _int(value: str | None) -> int | None:

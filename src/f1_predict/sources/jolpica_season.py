@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from f1_predict.sources.http import PoliteClient
-from f1_predict.sources.jolpica import FIRST_LAPS_SEASON, FIRST_STOPS_SEASON, Endpoint, fetch
+from f1_predict.sources.jolpica import ABSENT, FIRST_LAPS_SEASON, FIRST_STOPS_SEASON, Endpoint, fetch
 from f1_predict.sources.raw import Document, RawCache
 
 SOURCE = "jolpica"
@@ -53,7 +53,7 @@ class JolpicaFetcher:
         base_url: of the service.
         cache: where answers are kept.
         refresh: ask anew for what may have changed since: calendars, results, qualifying, and laps and pit stops that
-            were not there, whatever their age. Those of late races are asked for anew in any case.
+            were not there, or lack places, whatever their age. Those of late races are asked for anew in any case.
         on_progress: told at once, and after every request.
     """
 
@@ -117,7 +117,7 @@ class JolpicaFetcher:
             return True
         settled = _settled(document, last)
         if endpoint in ("laps", "pitstops"):
-            return not settled or (self._refresh and not document.payload)
+            return not settled or (self._refresh and _is_wanting(document.payload))
         if endpoint == "races" and not document.payload and self._is_over(last.year):
             return True  # stored before the season was over
         return self._refresh or not settled
@@ -155,6 +155,12 @@ def calendar(cache: RawCache, season: int) -> list[dict[str, Any]]:
 def final_after(day: date) -> datetime:
     """When what is known of a race on that day is taken as final."""
     return datetime.combine(day, time(), UTC) + SETTLED_AFTER
+
+
+def _is_wanting(races: list[dict[str, Any]]) -> bool:
+    """Whether nothing is there of a race, or laps without a place."""
+    timings = (timing for race in races for lap in race.get("Laps", ()) for timing in lap["Timings"])
+    return not races or any(timing.get("position") in ABSENT for timing in timings)
 
 
 def _settled(document: Document, last: date) -> bool:

@@ -44,13 +44,26 @@ def clean_laps(ergast: ErgastData, entries: pl.DataFrame, order: pl.DataFrame) -
         missing=pl.col("lap") - before - 1, end_time_s=pl.col("lap_time_s").cum_sum().over(PAIR).round(3)
     )
     bridged, bridge_checks = _bridge(kept)
+    placed, place_check = _placed(bridged)
     checks = [
         check_rows("ergast", "duplicate laps removed", again, LAP, laps.height),
         check_rows("ergast", "duplicate laps that differ (first kept)", unlike, LAP, laps.height),
         check_rows("ergast", "laps of drivers without a result dropped", stray, LAP, laps.height),
         *bridge_checks,
+        place_check,
     ]
-    return bridged.drop("missing"), checks
+    return placed.drop("missing"), checks
+
+
+def _placed(laps: pl.DataFrame) -> tuple[pl.DataFrame, Check]:
+    """Where the source gives a lap no place: the order of the race clock, for all cars on that lap."""
+    unplaced = laps.filter(pl.col("position").is_null())
+    if unplaced.height:
+        on_lap = ["race_id", "lap"]
+        by_clock = pl.col("end_time_s").rank("ordinal").over(on_lap).cast(laps.schema["position"])
+        lacking = pl.col("position").is_null().any().over(on_lap)
+        laps = laps.with_columns(position=pl.when(lacking).then(by_clock).otherwise("position"))
+    return laps, check_rows("ergast", "laps without a place (the race clock's taken)", unplaced, LAP, laps.height)
 
 
 def _bridge(laps: pl.DataFrame) -> tuple[pl.DataFrame, list[Check]]:

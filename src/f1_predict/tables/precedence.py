@@ -47,6 +47,7 @@ NOTES: dict[tuple[str, str], str] = {
     **{("entries", column): _COMING for column in ("race_id", "driver_id", "constructor_id", "car_number")},
     ("entries", "grid"): f"{_COMING}; Ergast's of a coming race is the order of qualifying",
     ("laps", "lap_time_s"): "FastF1's session clock is compared and conflicts are reported; it is right at red flags",
+    ("laps", "position"): "where it names none, the order of the race clock",
     ("laps", "end_time_s"): "Ergast's lap times summed; FastF1's clock where the whole field lost over a minute",
     ("laps", "speed_kmh"): "f1db's course length over Ergast's lap time",
     ("laps", "implausible"): "from the lap time",

@@ -46,6 +46,16 @@ def locked(out: Path) -> AbstractContextManager[None]:
     return exclusive(Path(out), "store")
 
 
+def require_writable(out: Path) -> None:
+    """Refuse a place where `write_store` could not write, before the work whose outcome should go there.
+
+    Raises:
+        StoreError: as `write_store`.
+    """
+    with locked(out):
+        _require_replaceable(Path(os.path.abspath(out)))
+
+
 def write_store(tables: Tables, out: Path, *, source: str = INGESTED, provenance: pl.DataFrame | None = None) -> None:
     """Validate, sort and write the tables to the folder `out`, replacing a store that is there.
 
@@ -132,14 +142,16 @@ def _read_tables(path: Path) -> Tables:
 
 
 def store_source(path: Path) -> str | None:
-    """INGESTED or SIMULATED; None where there is no store.
+    """INGESTED or SIMULATED; None where there is no store, or an empty folder for one.
 
     Raises:
         StoreError: if there is a store whose manifest cannot be read.
     """
     path = Path(os.path.abspath(path))
     _wait_for_swap(path)
-    return str(_read_manifest(path).get("source", INGESTED)) if path.exists() else None
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    return str(_read_manifest(path).get("source", INGESTED))
 
 
 def read_provenance(path: Path) -> pl.DataFrame:
