@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 SEASONS ?= 3
 SEED ?= 1
 
-.PHONY: run test check format results comparison backbone clean
+.PHONY: run test check format results comparison backbone bench site explanations clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f'Python 3.11 or later is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...')"
@@ -61,6 +61,26 @@ backbone: $(STAMP)
 	  --fastf1 $(DATA)/fastf1 --seasons 1996-2024 --out $(REAL)/data/processed
 	$(BIN)/f1-predict probe --weights $(WEIGHTS) --data $(REAL)/data/processed \
 	  --embeddings $(REAL)/data/multimodal/embeddings --work $(REAL)/probe --page docs/backbone.md
+
+# The table of docs/explanations.md: a network that learnt from two simulated seasons, and trouble put into the third.
+# About five minutes on two cores.
+CHECK := build/explanations
+explanations: $(STAMP)
+	$(BIN)/f1-predict simulate --seasons 3 --seed 1 --out $(CHECK)/processed
+	$(BIN)/f1-predict dataset --data $(CHECK)/processed --traces $(CHECK)/traces --out $(CHECK)/dataset.json \
+	  --fractions 0.5,0.75
+	$(BIN)/f1-predict train --traces $(CHECK)/traces --dataset $(CHECK)/dataset.json --model $(CHECK)/model
+	$(BIN)/f1-predict explain-check --data $(CHECK)/processed --model $(CHECK)/model --rounds 2 --seed 1
+
+# The documentation as a site that loads nothing from elsewhere. Its pages open from the folder; to search them, too:
+#   python3 -m http.server --directory build/site
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict
+
+# docs/benchmarks.md and .json: every stage beside plain code, on the races of `make results` or on simulated ones. About
+# twenty minutes on two cores, which should have nothing else to do.
+bench: $(STAMP)
+	$(BIN)/python -m bench.speed --data $(REAL)/data/processed
 
 # Leaves data/ and artifacts/ alone: what was ingested and trained there is the user's.
 clean:

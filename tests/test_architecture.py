@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "f1_predict"
 STAGES = [
     "errors",
     "config",
+    "scale",
     "schemas",
     "sources",
     "tables",

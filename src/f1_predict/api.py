@@ -13,8 +13,11 @@ from typing import Any, Literal, overload
 import polars as pl
 
 from f1_predict.errors import ConfigError, HorizonError
-from f1_predict.forecasting import RaceForecast, Replay, find_race, forecast_of, horizon_after, race_events
+from f1_predict.explain import Explanation
+from f1_predict.explain import explain as explain_driver
+from f1_predict.forecasting import RaceForecast, Replay, find_driver, find_race, forecast_of, horizon_after, race_events
 from f1_predict.forecasting.names import quoted
+from f1_predict.forecasting.replay import entries_of
 from f1_predict.horizon import AfterLap, Horizon, PreRace, RaceArchive, Snapshot
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.tables import read_store
@@ -85,11 +88,21 @@ class Predictor:
         self._manifest, self._cache = manifest, cache
         self._replays: dict[str, Replay] = {}
 
-    def races(self, season: int | None = None) -> pl.DataFrame:
+    @property
+    def manifest(self) -> Manifest | None:
+        """The model folder's manifest; None for a model that was never saved."""
+        return self._manifest
+
+    @overload
+    def races(self, season: int | None = None, *, pandas: Literal[False] = False) -> pl.DataFrame: ...
+    @overload
+    def races(self, season: int | None = None, *, pandas: Literal[True]) -> Any: ...
+    def races(self, season: int | None = None, *, pandas: bool = False) -> Any:
         """The races that can be asked for, in the order of time.
 
         Args:
             season: only of this one.
+            pandas: a pandas frame instead of a polars one.
 
         Returns:
             race_id, season, round, name, date, circuit_id, scheduled_laps, starters and laps (completed by the
@@ -110,7 +123,7 @@ class Predictor:
             counts, schema={"race_id": pl.String, "starters": pl.Int32, "laps": pl.Int32}, orient="row"
         )
         columns = ("race_id", "season", "round", "name", "date", "circuit_id", "scheduled_laps")
-        return races.select(columns).join(known, on="race_id", how="left", maintain_order="left")
+        return _as(races.select(columns).join(known, on="race_id", how="left", maintain_order="left"), pandas)
 
     @overload
     def predict(self, race: str, lap: int | None = None, *, pandas: Literal[False] = False) -> pl.DataFrame: ...
@@ -171,6 +184,52 @@ class Predictor:
             [0, 3, 6, 8]
         """
         return _as(pl.concat([forecast.rows for forecast in self.stream(race, every)]), pandas)
+
+    def explain(self, race: str, driver: str, lap: int | None = None, target: str | None = None) -> Explanation:
+        """What moved one driver's forecast: picture, features, laps; see docs/explanations.md.
+
+        The network's own answer for the driver is explained, before the field's are balanced against each other.
+
+        Args:
+            race: its id, or season and parts of its name.
+            driver: its id, or parts of it.
+            lap: after the leader completes it, 1 or more; None: before the start.
+            target: "expected_position" (the default), "p_win", "p_podium" or "p_points"; for a model of who is
+                classified "p_finish".
+
+        Raises:
+            NotFoundError, AmbiguousError: if a name fits no race or driver, or several.
+            HorizonError: if the race has no such lap.
+            DataError: if the race has no entries yet.
+            ConfigError: if the model says nothing of the target, or captum is not installed.
+
+        Example:
+            >>> import f1_predict
+            >>> model = f1_predict.load("artifacts/model", data="data/processed")
+            >>> one = model.explain("2101_race_3", "driver_003", lap=5)
+            >>> one.target, one.laps["lap"].to_list()[:3]
+            ('expected_position', [1, 2, 3])
+            >>> round(sum(one.shares.values()), 6)
+            1.0
+            >>> abs(one.features["attribution"].sum() - (one.value - one.without["table"])) < 0.01
+            True
+        """
+        race_id = self.find(race)
+        horizon = horizon_after(self.archive, race_id, lap)
+        field = entries_of(self.archive, race_id)["driver_id"].to_list()
+        driver_id = find_driver(field, driver)
+        forecast = self.forecast(race_id, lap)
+        snapshot, values = self._replays[race_id].inputs(horizon)
+        row = snapshot.driver_ids.index(driver_id)
+        return explain_driver(
+            self.forecaster,
+            snapshot,
+            driver_id,
+            values[row : row + 1],
+            forecast.only([driver_id]).rows.row(0, named=True),
+            target,
+            forecast.notes,
+        )
 
     def events(self, race: str, *, pandas: bool = False) -> Any:
         """What happened in a race, to be marked beside its replay; see `forecasting.race_events`.

@@ -17,6 +17,8 @@ from f1_predict.errors import ConfigError
 
 Head = Literal["position", "position_regression", "finish"]
 """What the fusion network forecasts: see MultiModalFusionModel."""
+Runtime = Literal["torch", "torch-bf16", "cuda-autocast", "openvino", "openvino-bf16", "openvino-int8"]
+"""How the vision backbone is computed: see VisionEncoder."""
 
 
 class _Stage(BaseModel):
@@ -93,12 +95,18 @@ class FeatureConfig(_Stage):
 
 
 class EncoderConfig(_Stage):
-    """The vision backbone. `weights`: "auto", "imagenet", "trace", "random" or a file."""
+    """The vision backbone. `weights`: "auto", "imagenet", "trace", "random" or a file.
+
+    `runtime` says how it is computed (see VisionEncoder), `keep` how embeddings are kept on disk: "float16" takes half
+    the space. Embeddings of different runtimes or precisions never meet.
+    """
 
     weights: str = "auto"
     seed: int = 0
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
+    runtime: Runtime = "torch"
+    keep: Literal["float32", "float16"] = "float32"
 
 
 class PretrainConfig(_Stage):

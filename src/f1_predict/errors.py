@@ -27,12 +27,23 @@ and exit code 1.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
 class F1PredictError(Exception):
     """Base of all errors raised on purpose by f1-predict."""
+
+    def __reduce__(self) -> tuple[Callable[..., F1PredictError], tuple[object, ...]]:
+        """Processes send errors to one another as they read, whatever they were made from."""
+        return _read_again, (type(self), str(self), vars(self))
+
+
+def _read_again(kind: type[F1PredictError], message: str, facts: dict[str, object]) -> F1PredictError:
+    error = kind.__new__(kind)
+    error.args = (message,)
+    vars(error).update(facts)
+    return error
 
 
 class ConfigError(F1PredictError):

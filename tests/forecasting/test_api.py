@@ -62,6 +62,7 @@ def test_pandas_frames_hold_the_same(predictor: Predictor) -> None:
     assert isinstance(frame, pd.DataFrame)
     assert frame.to_dict(orient="list") == rows.to_dict(as_series=False)
     assert isinstance(predictor.events(RACE, pandas=True), pd.DataFrame)
+    assert predictor.races(pandas=True)["race_id"].tolist() == predictor.races()["race_id"].to_list()
     assert isinstance(predictor.replay(RACE, every=LAPS, pandas=True), pd.DataFrame)
 
 

@@ -242,6 +242,23 @@ def test_the_backbone_must_be_the_one_fitted_with(tmp_path: Path) -> None:
         check_backbone(manifest.model_copy(update={"backbone": None}), other, folder)
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16")
+def test_the_runtime_is_part_of_the_backbone(tmp_path: Path) -> None:
+    """A model learnt from bfloat16 embeddings is loaded with them, and refuses the reference's."""
+    encoder = VisionEncoder(weights="random", runtime="torch-bf16")
+    record = BackboneRecord(
+        identity=encoder.identity, name="random", note=encoder.weights_note, runtime=encoder.runtime
+    )
+    model = MultiModalFusionModel(512, FEATURES, CLASSES, tabular_dim=8, hidden=(32, 16), vision_encoder=encoder)
+    manifest = make_manifest(backbone=record, fusion=FusionConfig(tabular_dim=8, hidden=(32, 16)))
+    folder = save_model(tmp_path / "m", model, manifest)
+    loaded, _ = load_model(folder)
+    assert loaded.vision_encoder.runtime == "torch-bf16"
+    assert loaded.vision_encoder.identity == encoder.identity
+    with pytest.raises(WeightsError, match=r"weights='random' and runtime='torch-bf16'"):
+        load_model(folder, encoder=VisionEncoder(weights="random"))
+
+
 def test_a_manifest_holds_finite_numbers_only() -> None:
     with pytest.raises(ValueError, match="finite number"):
         make_manifest(scores={"log_loss": float("nan")})

@@ -119,7 +119,9 @@ def test_a_shard_of_another_width_is_dropped(tmp_path: Path, caplog: pytest.LogC
     encode([*paths], CountingEncoder(), tmp_path / "cache")
     wide = CountingEncoder()
     wide.feature_dim = 5
-    assert EmbeddingCache(tmp_path / "cache").get(wide, b"x" * 32) is None
+    embeddings, known = EmbeddingCache(tmp_path / "cache").look_up(wide, [b"x" * 32, None])
+    assert embeddings.shape == (2, 5)
+    assert not known.any()
     assert "it holds (2, 4) numbers for 2 pictures of 5 each" in caplog.text
 
 

@@ -7,8 +7,22 @@ from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import DATA, Settings, Store, Verbose, app, changed, console, fractions_of, settings, span
+from f1_predict.cli.options import (
+    DATA,
+    EngineChoice,
+    MaxMemory,
+    Settings,
+    Store,
+    Verbose,
+    app,
+    changed,
+    console,
+    fractions_of,
+    settings,
+    span,
+)
 from f1_predict.errors import ConfigError
+from f1_predict.scale import EngineKind, default_workers, open_engine
 
 
 @app.command()
@@ -24,6 +38,8 @@ def backtest(
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
     results: Annotated[Path | None, typer.Option(help="Also write a results page (Markdown) here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that fit; one a core if not given.")] = None,
+    engine: EngineChoice = EngineKind.local,
+    max_memory: MaxMemory = None,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -36,15 +52,14 @@ def backtest(
     seasons = span(test_seasons)
     chosen = changed(settings(config), "encoder", weights=weights)
     names = tuple(name.strip() for name in models.split(",")) if models else ()
-    from f1_predict.evaluation.backtest import default_workers
     from f1_predict.jobs import backtesting, scoring
 
     if seasons is None:
         raise ConfigError("a backtest needs test seasons. Give them as --test-seasons 2015-2024.")
-    request = backtesting.Request(
-        data, embeddings, out, seasons, names, fractions_of(fractions), workers or default_workers()
-    )
-    facts = backtesting.backtest(console, request, chosen)
+    workers = workers or default_workers()
+    request = backtesting.Request(data, embeddings, out, seasons, names, fractions_of(fractions), workers)
+    with open_engine(engine, workers) as opened:
+        facts = backtesting.backtest(console, request, chosen, opened)
     card = scoring.score_predictions(console, [out], data)
     if results is not None:
         given = {"models": models, "weights": weights, "config": config}

@@ -11,6 +11,7 @@ from f1_predict.cli.options import (
     DATA,
     DATASET,
     TRACES,
+    EngineChoice,
     Settings,
     Store,
     Traces,
@@ -24,6 +25,7 @@ from f1_predict.cli.options import (
     with_fractions,
 )
 from f1_predict.horizon import parse_horizon
+from f1_predict.scale import EngineKind, open_engine
 
 
 @app.command()
@@ -69,6 +71,7 @@ def traces(
     style: Annotated[str | None, typer.Option(help="speed, or race: a pit wall's view, in a folder race/.")] = None,
     seasons: Annotated[str | None, typer.Option(help="First and last season, as 2018-2024.")] = None,
     workers: Workers = 2,
+    engine: EngineChoice = EngineKind.local,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -79,7 +82,9 @@ def traces(
     from f1_predict.jobs import pictures
 
     chosen = changed(settings(config), "picture", style=style)
-    pictures.draw_traces(console, data, out, parse_horizon(at), span(seasons), workers, chosen)
+    horizon, years = parse_horizon(at), span(seasons)
+    with open_engine(engine, workers) as opened:
+        pictures.draw_traces(console, data, out, horizon, years, workers, chosen, opened)
 
 
 @app.command()
@@ -91,6 +96,7 @@ def dataset(
     test_seasons: Annotated[str | None, typer.Option(help="Score these.")] = None,
     fractions: Annotated[str | None, typer.Option(help="Of the scheduled laps, as 0,0.25,0.5; 0 = before.")] = None,
     workers: Workers = 2,
+    engine: EngineChoice = EngineKind.local,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -101,4 +107,6 @@ def dataset(
     chosen = with_fractions(settings(config), fractions)
     from f1_predict.jobs import pictures
 
-    pictures.build_dataset(console, data, traces, out, span(train_seasons), span(test_seasons), workers, chosen)
+    learnt, scored = span(train_seasons), span(test_seasons)
+    with open_engine(engine, workers) as opened:
+        pictures.build_dataset(console, data, traces, out, learnt, scored, workers, chosen, opened)

@@ -11,7 +11,9 @@ from rich.logging import RichHandler
 
 from f1_predict.cli import (
     backtesting,
+    caching,
     data,
+    explaining,
     fetching,
     forecasting,
     judging,
@@ -19,12 +21,27 @@ from f1_predict.cli import (
     pretraining,
     probing,
     reporting,
+    serving,
     simulating,
 )
 from f1_predict.cli.options import app
 from f1_predict.errors import F1PredictError
 
-COMMANDS = (data, simulating, fetching, models, forecasting, backtesting, probing, pretraining, judging, reporting)
+COMMANDS = (
+    data,
+    simulating,
+    fetching,
+    models,
+    forecasting,
+    explaining,
+    backtesting,
+    probing,
+    pretraining,
+    judging,
+    reporting,
+    serving,
+    caching,
+)
 """Importing a module registers its commands, in this order of `--help`."""
 
 

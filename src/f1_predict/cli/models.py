@@ -13,6 +13,8 @@ from f1_predict.cli.options import (
     MODEL,
     TRACES,
     DatasetFile,
+    EngineChoice,
+    MaxMemory,
     ModelFolder,
     Settings,
     Store,
@@ -27,6 +29,7 @@ from f1_predict.cli.options import (
     span,
     with_fractions,
 )
+from f1_predict.scale import EngineKind, default_workers, open_engine
 
 
 @app.command()
@@ -38,6 +41,8 @@ def train(
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option()] = None,
+    engine: EngineChoice = EngineKind.local,
+    max_memory: MaxMemory = None,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -51,7 +56,8 @@ def train(
     chosen = changed(chosen, "training", epochs=epochs, seed=seed)
     from f1_predict.jobs import learning
 
-    learning.train_model(console, dataset, traces, model, chosen)
+    with open_engine(engine, default_workers()) as opened:
+        learning.train_model(console, dataset, traces, model, chosen, opened)
 
 
 @app.command()
@@ -67,6 +73,8 @@ def compare(
     drop_pictures: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Train once more without this share of the pictures.")
     ] = 0.0,
+    engine: EngineChoice = EngineKind.local,
+    max_memory: MaxMemory = None,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -77,7 +85,8 @@ def compare(
     chosen = changed(with_fractions(settings(config), fractions), "encoder", weights=weights)
     from f1_predict.jobs import learning
 
-    learning.compare_models(console, data, dataset, traces, out, chosen, drop_pictures)
+    with open_engine(engine, default_workers()) as opened:
+        learning.compare_models(console, data, dataset, traces, out, chosen, drop_pictures, opened)
 
 
 @app.command()
@@ -92,6 +101,8 @@ def run(
     work: Annotated[Path, typer.Option(help="Folder that everything is written under.")] = Path(),
     results: Annotated[Path | None, typer.Option(help="Also write a results page (Markdown) here.")] = None,
     workers: Workers = 2,
+    engine: EngineChoice = EngineKind.local,
+    max_memory: MaxMemory = None,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -113,4 +124,6 @@ def run(
     given = [f"--{name} DIR" for name, folder in sources.items() if folder is not None] or [f"--seed {seed}"]
     given += [f"--{name} {value}" for name, value in options.items() if value is not None]
     command = " ".join(["f1-predict run", *given, "--results FILE"])
-    whole.whole_job(console, where, span(train_seasons), span(test_seasons), workers, chosen, results, command)
+    learnt, scored = span(train_seasons), span(test_seasons)
+    with open_engine(engine, workers) as opened:
+        whole.whole_job(console, where, learnt, scored, workers, chosen, results, command, opened)

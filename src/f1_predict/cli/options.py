@@ -10,6 +10,7 @@ from rich.console import Console
 
 from f1_predict.config import Config
 from f1_predict.errors import ConfigError
+from f1_predict.scale import EngineKind
 
 app = typer.Typer(
     name="f1-predict",
@@ -30,6 +31,29 @@ Traces = Annotated[Path, typer.Option("--traces", help="Folder of the pictures."
 DatasetFile = Annotated[Path, typer.Option("--dataset", help="The dataset file.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="The model folder.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that draw.")]
+EngineChoice = Annotated[
+    EngineKind, typer.Option("--engine", help="local, or ray: the cluster at RAY_ADDRESS, else Ray on this machine.")
+]
+
+
+def _capped(text: str | None) -> str | None:
+    """Set the limit as soon as it is read: it is the process's, whatever the command."""
+    if text is not None:
+        size = bytes_of(text)
+        from f1_predict.training.memory import limit_resident
+
+        limit_resident(size)
+    return text
+
+
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        callback=_capped,
+        help="Most resident memory of each process, as 1500MB or 1.5GB: batches are kept small enough.",
+    ),
+]
 
 DATA = Path("data/processed")
 TRACES = Path("data/multimodal/speed_traces")
@@ -101,3 +125,20 @@ def fractions_of(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ConfigError(f"fractions must be numbers with commas between, as 0,0.25,0.5; got '{text}'.") from error
+
+
+def bytes_of(text: str) -> int:
+    """The bytes of "1500MB" or "1.5GB" (powers of ten).
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    units = {"MB": 10**6, "GB": 10**9}
+    number, unit = text[:-2].strip(), text[-2:].upper()
+    try:
+        size = float(number) * units[unit]
+    except (ValueError, KeyError):
+        size = 0.0
+    if not 0.0 < size < 1e15:
+        raise ConfigError(f"memory must be given as 1500MB or 1.5GB, got '{text}'.")
+    return int(size)

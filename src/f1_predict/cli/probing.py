@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import DATA, Settings, Store, Verbose, app, console, fractions_of, settings, span
+from f1_predict.cli.options import DATA, MaxMemory, Settings, Store, Verbose, app, console, fractions_of, settings, span
 from f1_predict.errors import ConfigError
 
 
@@ -28,6 +28,7 @@ def probe(
     work: Annotated[Path, typer.Option(help="Folder of the finished fits.")] = Path("data/probe"),
     page: Annotated[Path | None, typer.Option(help="Also write a page (Markdown) here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that fit; one a core if not given.")] = None,
+    max_memory: MaxMemory = None,
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
@@ -43,8 +44,8 @@ def probe(
     chosen = settings(config)
     names, kinds = _parts(weights), _parts(styles)
     moments = fractions_of(fractions)
-    from f1_predict.evaluation.backtest import default_workers
     from f1_predict.jobs import probing
+    from f1_predict.scale import default_workers
 
     request = probing.Request(
         data=data,

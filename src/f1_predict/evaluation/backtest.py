@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import f1_predict
 from f1_predict.config import Config
-from f1_predict.errors import ArtefactError, DataError, F1PredictError
+from f1_predict.errors import ArtefactError, DataError
 from f1_predict.evaluation import ladder
 from f1_predict.evaluation.folds import Cuts, Fold, Plan, fold_of
 from f1_predict.evaluation.predictions import (
@@ -39,6 +36,7 @@ from f1_predict.evaluation.predictions import (
 from f1_predict.evaluation.rungs import RUNG_FUNCTIONS, Output, snapshot_of
 from f1_predict.horizon import RaceArchive
 from f1_predict.models.probabilities import coherent, to_field
+from f1_predict.scale import Engine, LocalEngine
 from f1_predict.tables import read_store
 from f1_predict.tables.store import MANIFEST
 from f1_predict.training.cut_table import CutTable
@@ -106,6 +104,7 @@ def run_backtest(
     config: Config,
     workers: int,
     on_unit: Callable[[UnitDone], None] | None = None,
+    engine: Engine | None = None,
 ) -> pl.DataFrame:
     """Fit and forecast every season x model that is not there yet.
 
@@ -118,6 +117,7 @@ def run_backtest(
         config: settings of all models.
         workers: processes; 1 works in this one.
         on_unit: told of every unit, those found finished included (0 seconds).
+        engine: works in place of the processes; its machines must see the workshop's folders.
 
     Returns:
         The predictions (predictions.PREDICTION_COLUMNS), by model in the order of the ladder, then in the order of
@@ -144,10 +144,16 @@ def run_backtest(
                 on_unit(UnitDone(unit, 0.0, len(frames), len(units), 0.0))
     missing = [unit for unit in units if unit not in frames]
     work, worked = sum(_cost(unit.model) for unit in missing), 0
-    for unit, seconds in _work(missing, workshop, cuts, plan, config, workers):
+    engine = engine or LocalEngine(min(workers, len(missing)))
+    run = partial(run_unit, workshop=workshop, cuts=cuts, plan=plan, config=config)
+    for number, seconds in engine.unordered(run, missing):
+        unit = missing[number]
         made = _finished(unit)
         if made is None:
-            raise ArtefactError(f"{unit.file}: was written and cannot be read. Run the backtest again.")
+            raise ArtefactError(
+                f"{unit.file}: was written and cannot be read. Run the backtest again; on several machines, let all "
+                "see the same folder."
+            )
         frames[unit] = made
         worked += _cost(unit.model)
         if on_unit is not None:
@@ -160,30 +166,6 @@ def run_backtest(
 
 def _cost(model: str) -> int:
     return COSTS.get(model, 2)
-
-
-def _work(
-    units: Sequence[Unit], workshop: Workshop, cuts: Cuts, plan: Plan, config: Config, workers: int
-) -> Iterator[tuple[Unit, float]]:
-    if workers < 2 or len(units) < 2:
-        for unit in units:
-            yield unit, run_unit(unit, workshop, cuts, plan, config)
-        return
-    # Spawned, not forked: polars' and torch's threads do not survive a fork.
-    with ProcessPoolExecutor(min(workers, len(units)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending: dict[Future[float], Unit] = {
-            pool.submit(run_unit, unit, workshop, cuts, plan, config): unit for unit in units
-        }
-        try:
-            for future in as_completed(pending):
-                yield pending[future], future.result()
-        except BrokenProcessPool as error:
-            raise F1PredictError(
-                "a process of the backtest was ended from outside, most likely for want of memory. "
-                "Run it again with --workers 1; what is finished is kept."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def run_unit(unit: Unit, workshop: Workshop, cuts: Cuts, plan: Plan, config: Config) -> float:
@@ -286,8 +268,3 @@ def code_digest() -> str:
     for name in _LIBRARIES:
         hasher.update(f"{name} {version(name)}\0".encode())
     return hasher.hexdigest()
-
-
-def default_workers() -> int:
-    """One process a core."""
-    return os.cpu_count() or 1

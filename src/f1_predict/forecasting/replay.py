@@ -96,6 +96,18 @@ class Replay:
         finally:
             self._keep(made)
 
+    def inputs(self, horizon: Horizon) -> tuple[Snapshot, npt.NDArray[np.float64]]:
+        """What the forecast at a moment is made of, pictures apart.
+
+        Returns:
+            what was known, and the features, (n_starters, len(FEATURE_NAMES)), NaN = unknown, in the order of entries.
+
+        Raises:
+            HorizonError: if the race does not reach that moment.
+        """
+        snapshot = self._archive.snapshot(self.race.race_id, horizon)
+        return snapshot, self._features.values(snapshot)
+
     def _forecast(self, snapshot: Snapshot) -> pl.DataFrame:
         pictures = self._known[snapshot.horizon.name]
         values = self._features.values(snapshot)
@@ -109,11 +121,9 @@ class Replay:
         encoder = self._forecaster.encoder
         for cut in unknown:
             cut.keys = picture_keys(cut.snapshot, self._forecaster.generator)
-            vectors = [None if key is None else self._cache.get(encoder, key) for key in cut.keys]
+            embeddings, known = self._cache.look_up(encoder, cut.keys)
             has_image = np.array([key is not None for key in cut.keys], dtype=np.bool_)
-            if all(vector is not None for vector, shown in zip(vectors, has_image, strict=True) if shown):
-                zero = np.zeros(encoder.feature_dim, dtype=np.float32)
-                embeddings = np.stack([zero if vector is None else vector for vector in vectors])
+            if (known == has_image).all():
                 self._known[cut.snapshot.horizon.name] = CutEmbeddings(embeddings, has_image)
 
     def _draw(self, batch: Sequence[_Cut]) -> list[tuple[_Cut, TraceBatch]]:

@@ -27,6 +27,7 @@ from f1_predict.jobs.stores import open_archive
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import terminal
 from f1_predict.report.backtest_page import BacktestResults, write_backtest_results
+from f1_predict.scale import Engine
 from f1_predict.tables import read_store
 from f1_predict.training.cut_table import write_cut_table
 from f1_predict.training.embeddings import EmbeddingCache
@@ -54,7 +55,7 @@ class Request:
         return self.out.with_name(f"{self.out.stem}.facts.json")
 
 
-def backtest(console: Console, request: Request, config: Config) -> dict[str, str]:
+def backtest(console: Console, request: Request, config: Config, engine: Engine | None = None) -> dict[str, str]:
     """Forecast the test seasons with every model and write the predictions file.
 
     Finished season x model pairs are kept in the folder [out].parts and not worked again.
@@ -67,8 +68,9 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
     plan = Plan.of(archive, request.test_seasons, request.models, request.fractions)
     encoder = make_encoder(console, config)
     cuts = Cuts.of(archive, plan, config)
-    workshop = Workshop(request.data, *_folders(request, plan, config, encoder))
-    _make_rows(console, archive, workshop, cuts, plan, request, encoder, config)
+    cache = EmbeddingCache(request.embeddings, config.encoder.keep)
+    workshop = Workshop(request.data, *_folders(request, plan, config, cache.identity(encoder)))
+    _make_rows(console, archive, workshop, cuts, plan, cache, encoder, config, engine)
     prepared = time.perf_counter() - start
     console.print(
         f"{len(plan.seasons)} season(s) x {len(plan.models)} models at {len(plan.fractions)} moments: "
@@ -81,12 +83,15 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
             kept.append(done)
         console.print(unit_line(done, start + prepared))
 
-    predictions = run_backtest(workshop, cuts, plan, config, request.workers, show)
+    predictions = run_backtest(workshop, cuts, plan, config, request.workers, show, engine)
+    where, memory = f"on {request.workers} processes", peak_memory(request.workers)
+    if engine is not None:
+        where, memory = "on Ray", f"{peak_gb()[0]:.1f} GB resident here, the machines of the cluster not counted"
     write_predictions(request.out, predictions)
     took = time.perf_counter() - start
     console.print(
         f"{predictions.height:,} forecasts of {predictions['race_id'].n_unique()} races in {took / 60:.1f} min, "
-        f"{peak_memory(request.workers)} -> {request.out}"
+        f"{memory} -> {request.out}"
     )
     facts = {
         "test seasons": f"{plan.seasons[0]}-{plan.seasons[-1]}, each forecast by models that saw only earlier seasons",
@@ -109,9 +114,9 @@ def backtest(console: Console, request: Request, config: Config) -> dict[str, st
             )
         ),
         "tuning": ladder.TUNING,
-        "time": f"{took / 60:.1f} min on {request.workers} processes, {prepared / 60:.1f} of them until the first fit"
+        "time": f"{took / 60:.1f} min {where}, {prepared / 60:.1f} of them until the first fit"
         + (f"; {len(kept)} of {len(plan.seasons) * len(plan.models)} pairs were there already" if kept else ""),
-        "peak memory": peak_memory(request.workers),
+        "peak memory": memory,
         FILE_DIGEST: hashlib.sha256(request.out.read_bytes()).hexdigest(),
     }
     if len(kept) == len(plan.seasons) * len(plan.models):
@@ -148,9 +153,9 @@ def peak_memory(workers: int) -> str:
     return f"at most {together:.1f} GB resident ({own:.1f} here, {child:.1f} the largest worker)"
 
 
-def _folders(request: Request, plan: Plan, config: Config, encoder: VisionEncoder) -> tuple[Path, Path]:
+def _folders(request: Request, plan: Plan, config: Config, identity: str) -> tuple[Path, Path]:
     parts = request.out.with_name(f"{request.out.stem}.parts")
-    return parts / f"rows-{rows_digest(request.data, plan, config, encoder.identity)}", parts
+    return parts / f"rows-{rows_digest(request.data, plan, config, identity)}", parts
 
 
 def _make_rows(
@@ -159,17 +164,17 @@ def _make_rows(
     workshop: Workshop,
     cuts: Cuts,
     plan: Plan,
-    request: Request,
+    cache: EmbeddingCache,
     encoder: VisionEncoder,
     config: Config,
+    engine: Engine | None,
 ) -> None:
     """Draw and encode what the embedding cache lacks, compute features, and leave the rows where workers find them."""
     for outdated in workshop.parts.glob("rows-*"):  # of another store or other settings: large, and of no use
         if outdated != workshop.rows:
             shutil.rmtree(outdated)
-    cache = EmbeddingCache(request.embeddings)
     with terminal.progress_bar(console, "Preparing") as progress:
-        write_cut_table(workshop.rows, archive, cuts.cuts, cuts.scored(plan), encoder, cache, config, progress)
+        write_cut_table(workshop.rows, archive, cuts.cuts, cuts.scored(plan), encoder, cache, config, progress, engine)
 
 
 def unit_line(done: UnitDone, start: float) -> str:

@@ -19,6 +19,7 @@ from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import summaries, terminal
+from f1_predict.scale import Engine
 from f1_predict.training.embeddings import EmbeddingCache
 from f1_predict.training.train import EncodedDataset, encode_split, save_network, train_network
 
@@ -37,11 +38,13 @@ class Compared:
     encoder: VisionEncoder
 
 
-def train_model(console: Console, dataset: Path, traces: Path, model: Path, config: Config) -> None:
+def train_model(
+    console: Console, dataset: Path, traces: Path, model: Path, config: Config, engine: Engine | None = None
+) -> None:
     """Train the fusion network on a dataset's training rows, watch its validation rows, write the model folder."""
     encoder = make_encoder(console, config)
-    train = encoded(console, dataset, traces, "train", encoder, config)
-    validation = encoded(console, dataset, traces, "validation", encoder, config)
+    train = encoded(console, dataset, traces, "train", encoder, config, engine)
+    validation = encoded(console, dataset, traces, "validation", encoder, config, engine)
     network = train_network(
         train, validation, config, encoder=encoder, on_epoch=lambda report: console.print(terminal.epoch_line(report))
     )
@@ -50,7 +53,14 @@ def train_model(console: Console, dataset: Path, traces: Path, model: Path, conf
 
 
 def compare_models(
-    console: Console, data: Path, dataset: Path, traces: Path, out: Path, config: Config, drop_pictures: float = 0.0
+    console: Console,
+    data: Path,
+    dataset: Path,
+    traces: Path,
+    out: Path,
+    config: Config,
+    drop_pictures: float = 0.0,
+    engine: Engine | None = None,
 ) -> Compared:
     """Train and score the ladder on a dataset, print the tables, write the predictions.
 
@@ -59,7 +69,7 @@ def compare_models(
     archive = open_archive(data)
     encoder = make_encoder(console, config)
     train, validation, test = (
-        encoded(console, dataset, traces, split, encoder, config) for split in ("train", "validation", "test")
+        encoded(console, dataset, traces, split, encoder, config, engine) for split in ("train", "validation", "test")
     )
     comparison = compare(
         archive,
@@ -104,15 +114,23 @@ def prediction_rows_of(comparison: Comparison) -> pl.DataFrame:
 
 def make_encoder(console: Console, config: Config) -> VisionEncoder:
     """The backbone that the settings ask for; says which it is and why."""
-    encoder = VisionEncoder(weights=config.encoder.weights, seed=config.encoder.seed, device=config.encoder.device)
-    console.print(f"Backbone: {encoder.weights_note}")
+    asked = config.encoder
+    encoder = VisionEncoder(weights=asked.weights, seed=asked.seed, device=asked.device, runtime=asked.runtime)
+    computed = "" if asked.runtime == "torch" else f"; computed by {asked.runtime}"
+    console.print(f"Backbone: {encoder.weights_note}{computed}")
     return encoder
 
 
 def encoded(
-    console: Console, dataset: Path, traces: Path, split: str, encoder: VisionEncoder, config: Config
+    console: Console,
+    dataset: Path,
+    traces: Path,
+    split: str,
+    encoder: VisionEncoder,
+    config: Config,
+    engine: Engine | None = None,
 ) -> EncodedDataset:
     """One split of a dataset with its pictures encoded, those encoded before from the cache beside it."""
-    cache = EmbeddingCache(dataset.parent / "embeddings")
+    cache = EmbeddingCache(dataset.parent / "embeddings", config.encoder.keep)
     with terminal.progress_bar(console, f"Encoding {split}") as progress:
-        return encode_split(dataset, traces, split, encoder, cache, config, progress)
+        return encode_split(dataset, traces, split, encoder, cache, config, progress, engine)

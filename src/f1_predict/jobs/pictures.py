@@ -12,6 +12,7 @@ from f1_predict.horizon import AfterLap, Horizon
 from f1_predict.jobs.stores import Seasons, open_archive, skipped_text
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.report import terminal
+from f1_predict.scale import Engine
 from f1_predict.training.dataset_cache import build_dataset_cache
 from f1_predict.training.drawing import DrawingSummary, draw_cuts
 from f1_predict.training.files import write_atomically
@@ -31,7 +32,14 @@ Everything here can be made again: `f1-predict traces`, then `f1-predict dataset
 
 
 def draw_traces(
-    console: Console, data: Path, out: Path, horizon: Horizon, seasons: Seasons, workers: int, config: Config
+    console: Console,
+    data: Path,
+    out: Path,
+    horizon: Horizon,
+    seasons: Seasons,
+    workers: int,
+    config: Config,
+    engine: Engine | None = None,
 ) -> DrawingSummary:
     """Draw every race at one horizon; races that do not reach it are counted."""
     archive = open_archive(data)
@@ -45,10 +53,12 @@ def draw_traces(
     ]
     generator = SpeedTraceGenerator(out, config.picture)
     with terminal.progress_bar(console, "Drawing") as progress:
-        _, summary = draw_cuts(archive, [(race_id, horizon) for race_id in reached], generator, workers, progress)
+        cuts = [(race_id, horizon) for race_id in reached]
+        _, summary = draw_cuts(archive, cuts, generator, workers, progress, engine)
+    where = f"on {workers} processes" if engine is None else "on Ray"
     console.print(
         f"{summary.pictures:,} pictures of {len(reached)} races ({summary.drawn:,} drawn now, "
-        f"{summary.pictures_per_second:.0f}/s on {workers} processes), success {summary.success_rate:.1%}, "
+        f"{summary.pictures_per_second:.0f}/s {where}), success {summary.success_rate:.1%}, "
         f"{summary.failed} failed -> {out}"
     )
     left_out = asked.height - len(reached)
@@ -69,6 +79,7 @@ def build_dataset(
     test_seasons: Seasons,
     workers: int,
     config: Config,
+    engine: Engine | None = None,
 ) -> SeasonSplit:
     """Pictures, features and labels at every cut, as one dataset file."""
     archive = open_archive(data)
@@ -84,6 +95,7 @@ def build_dataset(
             features=config.features,
             workers=workers,
             progress=progress,
+            engine=engine,
         )
     write_atomically(out.parent / "README.md", MULTIMODAL_README.encode())
     console.print(f"Split: {split.describe()}; fractions {', '.join(f'{f:g}' for f in config.evaluation.fractions)}")

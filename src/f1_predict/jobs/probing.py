@@ -173,7 +173,8 @@ def _encoders(console: Console, request: Request, config: Config) -> dict[str, V
     """Every backbone asked for, by name: what is not to be had is told before the long work begins."""
     made: dict[str, VisionEncoder] = {}
     for weights in request.weights:
-        encoder = VisionEncoder(weights=weights, seed=config.encoder.seed, device=config.encoder.device)
+        asked = config.encoder
+        encoder = VisionEncoder(weights=weights, seed=asked.seed, device=asked.device, runtime=asked.runtime)
         name = Path(encoder.weights_name).name  # of a file, without its folder
         same = [other for other, found in made.items() if other == name or found.identity == encoder.identity]
         if same:
@@ -229,7 +230,7 @@ def _look(
             ground.cuts,
             SpeedTraceGenerator(config=config.picture),
             encoder,
-            EmbeddingCache(request.embeddings),
+            EmbeddingCache(request.embeddings, config.encoder.keep),
             config.encoder.batch_size,
             watch,
         )

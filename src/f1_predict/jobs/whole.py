@@ -21,6 +21,7 @@ from f1_predict.jobs.stores import Seasons, skipped_text
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import terminal
 from f1_predict.report.results_page import Results, write_results
+from f1_predict.scale import Engine
 from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.drawing import DrawingSummary
 from f1_predict.training.split import SeasonSplit
@@ -64,14 +65,17 @@ def whole_job(
     config: Config,
     results: Path | None,
     command: str,
+    engine: Engine | None = None,
 ) -> None:
     """Pictures, dataset, comparison, model, forecast, report: all that follows once the races are there."""
-    full = draw_traces(console, where.data, where.traces, FullRace(), None, workers, config)
+    full = draw_traces(console, where.data, where.traces, FullRace(), None, workers, config, engine)
     split = build_dataset(
-        console, where.data, where.traces, where.dataset, train_seasons, test_seasons, workers, config
+        console, where.data, where.traces, where.dataset, train_seasons, test_seasons, workers, config, engine
     )
     dropped = DROPPED_SHARE if results is not None else 0.0
-    compared = compare_models(console, where.data, where.dataset, where.traces, where.predictions, config, dropped)
+    compared = compare_models(
+        console, where.data, where.dataset, where.traces, where.predictions, config, dropped, engine
+    )
     comparison, archive = compared.comparison, compared.archive
     save_network(where.model, comparison.any_lap, *compared.learned, compared.encoder, config)
     console.print(f"Model ({ANY_LAP}) -> {where.model}")

@@ -77,8 +77,12 @@ class EnsemblePredictor:
         ConfigError: if the head is another one, or `output_dim` does not suit it.
 
     Example:
-        >>> model = EnsemblePredictor(20).fit(x, y, x_val, y_val, names)   # doctest: +SKIP
-        >>> model.predict_proba(x_test).sum(axis=1)                        # doctest: +SKIP
+        >>> x = np.random.default_rng(0).normal(size=(120, 3))
+        >>> y = (x[:, 0] > 0.0).astype(int)
+        >>> small = EnsembleConfig(boosting_max_rounds=20, forest_trees=10)
+        >>> model = EnsemblePredictor(2, config=small).fit(x[:80], y[:80], x[80:100], y[80:100])
+        >>> model.predict_proba(x[100:]).sum(axis=1).round(6).tolist() == [1.0] * 20
+        True
     """
 
     def __init__(self, output_dim: int, head: Head = "position", config: EnsembleConfig | None = None) -> None:

@@ -71,8 +71,8 @@ class FieldNetwork(nn.Module):
     Example:
         >>> network = FieldNetwork(3, 512, FieldConfig()).eval()
         >>> cars = torch.ones(1, 20, dtype=torch.bool)
-        >>> network(torch.zeros(1, 20, 3), None, ~cars, cars).position.exp().sum(2).round(decimals=4)[0, :2]
-        tensor([1., 1.], grad_fn=<SelectBackward0>)
+        >>> network(torch.zeros(1, 20, 3), None, ~cars, cars).position.detach().exp().sum(2).round(decimals=4)[0, :2]
+        tensor([1., 1.])
     """
 
     image_mean: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from f1_predict.errors import ConfigError, PictureError
+from f1_predict.config import Runtime
+from f1_predict.errors import ConfigError, PictureError, WeightsError
 from f1_predict.models.backbone_weights import empty_backbone, load_weights
+from f1_predict.models.encoder_runtimes import make_runtime
 from f1_predict.models.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -37,16 +39,21 @@ class VisionEncoder(nn.Module):
         weights: "auto", "imagenet", "trace", "random" or the path of a .safetensors file; None is "auto". See
             `backbone_weights.load_weights`.
         seed: of random weights.
-        device: "cpu", "cuda", "cuda:1" ..., or "auto": a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1" ..., or "auto": a GPU where there is one, unless the runtime is OpenVINO's.
+        runtime: how it is computed. "torch": float32, the reference. "torch-bf16": bfloat16, on CPUs and GPUs that
+            have it. "cuda-autocast": half precision on a GPU. "openvino", "openvino-bf16" and "openvino-int8"
+            (calibrated on simulated pictures, once): on CPUs, with the [fast] extra. Numbers of others than "torch"
+            are near the reference's, not equal, and their identity says so.
 
     Attributes:
         preprocessing: what these weights want done to a picture.
         weights_name: which weights these are.
         weights_note: one line: which and why.
-        identity: weights by hash and preprocessing; equal identities mean interchangeable embeddings.
+        runtime: as given.
+        identity: weights by hash, preprocessing and runtime; equal identities mean interchangeable embeddings.
 
     Raises:
-        ConfigError: if an argument cannot be used.
+        ConfigError: if an argument cannot be used, or this machine cannot run the runtime.
         WeightsError: if weights asked for by name are not to be had.
 
     Example:
@@ -63,6 +70,7 @@ class VisionEncoder(nn.Module):
         weights: str | None = None,
         seed: int = 0,
         device: str = "cpu",
+        runtime: Runtime = "torch",
     ) -> None:
         super().__init__()
         if feature_dim != RESNET18_DIM:
@@ -85,8 +93,46 @@ class VisionEncoder(nn.Module):
         }
         self.backbone.load_state_dict(loaded.tensors | counters, assign=True)
         self.backbone.requires_grad_(False)
-        self.to(resolve_device(device)).to(memory_format=torch.channels_last)
+        place = resolve_device("cpu" if device == "auto" and runtime.startswith("openvino") else device)
+        self.to(place).to(memory_format=torch.channels_last)
         self.eval()
+        self.runtime: Runtime = runtime
+        self._reference_identity = self.identity
+        self._start()
+
+    def _start(self) -> None:
+        """Set up the runtime, and name it in the identity."""
+
+        def quantised(model: Any) -> tuple[Any, str]:
+            # Draws pictures of simulated races: all of that is imported by those alone who want it.
+            from f1_predict.models.encoder_calibration import quantised_model
+
+            prepare = self.preprocessing.batch
+            return quantised_model(model, self._reference_identity, lambda pictures: prepare(pictures).numpy())
+
+        self._faster = make_runtime(self.runtime, self.backbone, self.device, self.preprocessing.size, quantised)
+        if self._faster is not None:
+            self.identity = f"{self._reference_identity}-{self._faster.identity}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: all but the runtime, which is set up there."""
+        return self.__dict__ | {"_faster": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set up the runtime again, here.
+
+        Raises:
+            WeightsError: if this machine's int8 numbers are others than those it came with.
+        """
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        wanted = self.identity
+        self._start()
+        if self.identity != wanted:
+            raise WeightsError(
+                f"the encoder is '{self.identity}' on this machine, and '{wanted}' where it comes from. "
+                "Copy the folder of int8 backbones (f1-predict/encoders in the user's cache) from there, or use "
+                "another runtime."
+            )
 
     @property
     def device(self) -> torch.device:
@@ -128,8 +174,12 @@ class VisionEncoder(nn.Module):
             raise PictureError(
                 f"images must be finite, picture {row} of {len(images)} is not. Leave it out (has_image)."
             )
-        prepared = self.preprocessing.fit(images).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.backbone(prepared)
+        return self._embed(self.preprocessing.fit(images))
+
+    def _embed(self, prepared: Tensor) -> Tensor:
+        """Embed float32 (B, 3, size, size) on the encoder's device."""
+        prepared = prepared.contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.backbone(prepared) if self._faster is None else self._faster(prepared)
         return features
 
     def preprocess(self, image: Image.Image | npt.NDArray[np.uint8]) -> Tensor:
@@ -174,7 +224,7 @@ class VisionEncoder(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(images), batch_size):
                 chunk = self.preprocessing.batch(images[start : start + batch_size], self.device)
-                result[start : start + len(chunk)] = self(chunk).cpu().numpy()
+                result[start : start + len(chunk)] = self._embed(chunk).cpu().numpy()
         return result
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from f1_predict import __version__
-from f1_predict.config import FeatureConfig, FusionConfig, Head, PictureConfig, TrainingConfig
+from f1_predict.config import FeatureConfig, FusionConfig, Head, PictureConfig, Runtime, TrainingConfig
 from f1_predict.errors import ArtefactError, WeightsError
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
@@ -43,12 +43,14 @@ class BackboneRecord(_Frozen):
     Attributes:
         identity, name, note: `identity`, `weights_name` and `weights_note` of the VisionEncoder.
         seed: of "random" weights; of no account for others.
+        runtime: of the VisionEncoder.
     """
 
     identity: str
     name: str
     note: str
     seed: int = 0
+    runtime: Runtime = "torch"
 
 
 class DataRange(_Frozen):
@@ -220,7 +222,8 @@ def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> t
     manifest = read_manifest(folder)
     tensors = _read_tensors(folder / TENSORS, manifest)
     if encoder is None and manifest.backbone is not None:
-        encoder = VisionEncoder(weights=manifest.backbone.name, seed=manifest.backbone.seed)
+        wanted = manifest.backbone
+        encoder = VisionEncoder(weights=wanted.name, seed=wanted.seed, runtime=wanted.runtime)
     if encoder is not None:
         check_backbone(manifest, encoder, folder)
     config = manifest.fusion
@@ -263,7 +266,8 @@ def check_backbone(manifest: Manifest, encoder: VisionEncoder, folder: str | Pat
         raise WeightsError(
             f"the model in {folder} was fitted with the backbone '{wanted.name}' ({wanted.identity}; {wanted.note}), "
             f"but was given '{encoder.weights_name}' ({encoder.identity}; {encoder.weights_note}). "
-            f"Make the encoder with weights='{wanted.name}', or train the model again with these weights."
+            f"Make the encoder with weights='{wanted.name}' and runtime='{wanted.runtime}', "
+            "or train the model again with these weights."
         )
 
 

@@ -7,17 +7,22 @@ that nothing is drawn to find out that it was encoded before. Knows nothing of l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from f1_predict.horizon import Horizon, RaceArchive, Snapshot
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator, TraceBatch
+from f1_predict.scale import Engine
 from f1_predict.training.drawing import Texts, digest_of_inputs, drivers_with_laps, picture_inputs
-from f1_predict.training.embeddings import FLUSH_PICTURES, EmbeddingCache, Encoder, Floats, Pixels
+from f1_predict.training.embedding_cache import EmbeddingCache, Floats
+from f1_predict.training.embeddings import FLUSH_PICTURES, Encoder, Pixels
 from f1_predict.training.memory import BatchSize
 from f1_predict.training.progress import Meter, ProgressCallback
 
@@ -52,10 +57,12 @@ def embed_cuts(
     cache: EmbeddingCache,
     batch_size: int,
     progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
 ) -> list[CutEmbeddings]:
     """The embeddings of the pictures of some cuts, drawing and encoding only those that the cache lacks.
 
-    The next cut is drawn in a thread while this one is encoded. An interruption keeps what is done.
+    The next cut is drawn in a thread while this one is encoded, unless an engine does both. An interruption keeps what
+    is done.
 
     Args:
         archive: the races.
@@ -65,6 +72,7 @@ def embed_cuts(
         cache: where embeddings are looked up and kept.
         batch_size: pictures encoded at a time; halved when memory runs out.
         progress: told of the pictures encoded, those found in the cache not counted.
+        engine: draws and encodes, a cut at a time, in place of this process, which alone writes to the cache.
 
     Returns:
         One CutEmbeddings per cut, in the order of `cuts`.
@@ -76,21 +84,28 @@ def embed_cuts(
         ArtefactError: if the cache's folder cannot be written to.
     """
     found: list[list[bytes | None]] = []
-    missing: list[_Wanted] = []
+    drivers: list[list[str]] = []
     texts: Texts = {}
-    for number, (race_id, horizon) in enumerate(cuts):
+    for race_id, horizon in cuts:
         snapshot = archive.snapshot(race_id, horizon)
-        keys = picture_keys(snapshot, generator, texts)
-        found.append(keys)
-        wanted = [
-            (driver, key)
-            for driver, key in zip(snapshot.driver_ids, keys, strict=True)
-            if key is not None and cache.get(encoder, key) is None
-        ]
+        found.append(picture_keys(snapshot, generator, texts))
+        drivers.append(snapshot.driver_ids)
+    every = [key for keys in found for key in keys]
+    ends = accumulate(map(len, found), initial=0)
+    rows = [slice(*bounds) for bounds in pairwise(ends)]
+    embeddings, known = cache.look_up(encoder, every)
+    missing = []
+    for number, own in enumerate(rows):
+        named = zip(drivers[number], found[number], known[own].tolist(), strict=True)
+        wanted = [(driver, key) for driver, key, has in named if key is not None and not has]
         if wanted:
             missing.append(_Wanted(number, [driver for driver, _ in wanted], [key for _, key in wanted]))
-    _encode_missing(archive, cuts, missing, generator, encoder, cache, batch_size, progress)
-    return [_collect(keys, encoder, cache) for keys in found]
+    if missing:
+        del embeddings  # not twice in memory
+        _encode_missing(archive, cuts, missing, generator, encoder, cache, batch_size, progress, engine)
+        embeddings, known = cache.look_up(encoder, every)
+    has_image = np.array([key is not None for key in every], dtype=np.bool_)
+    return [CutEmbeddings(embeddings[own], has_image[own]) for own in rows]
 
 
 def picture_keys(snapshot: Snapshot, generator: SpeedTraceGenerator, texts: Texts | None = None) -> list[bytes | None]:
@@ -106,16 +121,6 @@ def picture_keys(snapshot: Snapshot, generator: SpeedTraceGenerator, texts: Text
     ]
 
 
-def _collect(keys: Sequence[bytes | None], encoder: Encoder, cache: EmbeddingCache) -> CutEmbeddings:
-    embeddings = np.zeros((len(keys), encoder.feature_dim), dtype=np.float32)
-    has_image = np.array([key is not None for key in keys], dtype=np.bool_)
-    for row, key in enumerate(keys):
-        vector = cache.get(encoder, key) if key is not None else None
-        if vector is not None:
-            embeddings[row] = vector
-    return CutEmbeddings(embeddings, has_image)
-
-
 def _encode_missing(
     archive: RaceArchive,
     cuts: Sequence[tuple[str, Horizon]],
@@ -125,9 +130,9 @@ def _encode_missing(
     cache: EmbeddingCache,
     batch_size: int,
     progress: ProgressCallback | None,
+    engine: Engine | None,
 ) -> None:
     meter = Meter("pictures", sum(len(wanted.keys) for wanted in missing), progress)
-    size = BatchSize(batch_size, "encoding pictures")
     keys: list[bytes] = []
     vectors: list[Floats] = []
 
@@ -137,23 +142,23 @@ def _encode_missing(
             keys.clear()
             vectors.clear()
 
-    def drawn(wanted: _Wanted) -> TraceBatch:
-        race_id, horizon = cuts[wanted.number]
-        return generator.render(archive.snapshot(race_id, horizon), wanted.drivers)
+    def snapshots() -> Iterator[Snapshot]:
+        for wanted in missing:
+            yield archive.snapshot(*cuts[wanted.number])
 
-    with ThreadPoolExecutor(1) as thread:
-        coming: Future[TraceBatch] | None = thread.submit(drawn, missing[0]) if missing else None
+    if engine is None:
+        encoded = _encoded_here(missing, snapshots(), generator, encoder, batch_size)
+    else:
+        work = partial(encode_cut, generator=generator, encoder=encoder, batch_size=batch_size)
+        tasks = (
+            CutTask(picture_inputs(snapshot, generator.config), wanted.drivers)
+            for snapshot, wanted in zip(snapshots(), missing, strict=True)
+        )
+        encoded = engine.map(work, tasks, gpu="cuda" in str(getattr(encoder, "device", "cpu")))
+    with closing(encoded):
         try:
-            for place, wanted in enumerate(missing):
-                if coming is None:
-                    break
-                images = coming.result().images
-                coming = thread.submit(drawn, missing[place + 1]) if place + 1 < len(missing) else None
-
-                def attempt(rows: int, images: Pixels = images) -> Floats:
-                    return encoder.encode_arrays(images, rows)
-
-                vectors.append(size.run(attempt))
+            for wanted, numbers in zip(missing, encoded, strict=True):
+                vectors.append(numbers)
                 keys.extend(wanted.keys)
                 meter.add(len(wanted.keys))
                 if len(keys) >= FLUSH_PICTURES:
@@ -161,3 +166,49 @@ def _encode_missing(
         finally:
             del keys[sum(map(len, vectors)) :]  # an interruption keeps what is done
             flush()
+
+
+def _encoded_here(
+    missing: Sequence[_Wanted],
+    snapshots: Iterator[Snapshot],
+    generator: SpeedTraceGenerator,
+    encoder: Encoder,
+    batch_size: int,
+) -> Generator[Floats]:
+    """The embeddings of one cut after the other, the next one drawn meanwhile."""
+    size = BatchSize(batch_size, "encoding pictures")
+
+    def drawn(wanted: _Wanted) -> TraceBatch:
+        return generator.render(next(snapshots), wanted.drivers)
+
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[TraceBatch] | None = thread.submit(drawn, missing[0])
+        for place in range(len(missing)):
+            if coming is None:
+                break
+            images = coming.result().images
+            coming = thread.submit(drawn, missing[place + 1]) if place + 1 < len(missing) else None
+
+            def attempt(rows: int, images: Pixels = images) -> Floats:
+                return encoder.encode_arrays(images, rows)
+
+            yield size.run(attempt)
+
+
+@dataclass(frozen=True)
+class CutTask:
+    """The pictures of one cut that are wanted: `picture_inputs`, and of which drivers."""
+
+    inputs: Snapshot
+    drivers: list[str]
+
+
+def encode_cut(task: CutTask, generator: SpeedTraceGenerator, encoder: Encoder, batch_size: int) -> Floats:
+    """Draw and encode some pictures of a cut: float32 (n, feature_dim), in the order of `task.drivers`.
+
+    Raises:
+        PictureError: if one cannot be drawn.
+        F1PredictError: if memory runs out with a single picture.
+    """
+    images = generator.render(task.inputs, task.drivers).images
+    return BatchSize(batch_size, "encoding pictures").run(lambda rows: encoder.encode_arrays(images, rows))

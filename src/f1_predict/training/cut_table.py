@@ -20,6 +20,7 @@ from f1_predict.config import Config, FeatureConfig
 from f1_predict.errors import ArtefactError
 from f1_predict.horizon import Horizon, RaceArchive
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
+from f1_predict.scale import Engine
 from f1_predict.training.cut_embeddings import CutEmbeddings, embed_cuts
 from f1_predict.training.embeddings import EmbeddingCache, Encoder
 from f1_predict.training.files import temporary_sibling
@@ -124,6 +125,7 @@ def write_cut_table(
     cache: EmbeddingCache,
     config: Config,
     progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Draw and encode what the cache lacks, compute features, and leave all rows in `folder`.
 
@@ -135,6 +137,7 @@ def write_cut_table(
         encoder, cache: of the pictures.
         config: settings of pictures, features and encoder.
         progress: told of the pictures encoded, then of the cuts done.
+        engine: draws and encodes, see `embed_cuts`.
 
     Raises:
         NotFoundError, HorizonError: if a race is not there or does not reach its cut.
@@ -144,7 +147,7 @@ def write_cut_table(
     if folder.is_dir():
         return
     generator = SpeedTraceGenerator(config=config.picture)
-    found = embed_cuts(archive, pictured, generator, encoder, cache, config.encoder.batch_size, progress)
+    found = embed_cuts(archive, pictured, generator, encoder, cache, config.encoder.batch_size, progress, engine)
     pictures = dict(zip(pictured, found, strict=True))
     build_cut_table(archive, cuts, pictures, encoder.feature_dim, config.features, progress).write(folder)
 

@@ -20,6 +20,7 @@ from f1_predict.config import FeatureConfig
 from f1_predict.errors import DataError, HorizonError, LabelError
 from f1_predict.horizon import Horizon, RaceArchive
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
+from f1_predict.scale import Engine
 from f1_predict.training.drawing import DrawingSummary, draw_cuts
 from f1_predict.training.files import write_atomically
 from f1_predict.training.progress import ProgressCallback
@@ -38,6 +39,7 @@ def build_dataset_cache(
     workers: int = 1,
     allow_leaking: bool = False,
     progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
 ) -> DrawingSummary:
     """Draw, compute and write the dataset of some cuts, rows in the order of `cuts` and of the races' entries.
 
@@ -47,7 +49,7 @@ def build_dataset_cache(
         generator: draws the pictures into its folder.
         cache_file: `dataset_cache.json`; replaced when all is done.
         features: settings of the features; None takes the usual ones.
-        workers: processes to draw with, see `draw_cuts`.
+        workers, engine: what to draw with, see `draw_cuts`.
         allow_leaking: permit FullRace, whose rows see their own label. The cache is then marked `"leaks": true`.
         progress: told of the pictures drawn, those already there not counted.
 
@@ -65,7 +67,7 @@ def build_dataset_cache(
     table = feature_stage.build_many(archive, [(race_id, horizon) for race_id, horizon, _ in cuts], settings_used)
     names = list(feature_stage.FEATURE_NAMES)
     pictures, summary = draw_cuts(
-        archive, [(race_id, horizon) for race_id, horizon, _ in cuts], generator, workers, progress
+        archive, [(race_id, horizon) for race_id, horizon, _ in cuts], generator, workers, progress, engine
     )
 
     rows: list[dict[str, Any]] = []

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib
 import polars as pl
 
 from f1_predict.config import PictureConfig
+from f1_predict.errors import ArtefactError
 from f1_predict.features import conditions, inrace, inrace_catalogue, inrace_cut, inrace_laps, order, sessions
 from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot, arrays
 from f1_predict.models import (
@@ -34,6 +33,7 @@ from f1_predict.models import (
     trace_layout,
 )
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
+from f1_predict.scale import Engine, LocalEngine
 from f1_predict.schemas import Tables, empty
 from f1_predict.training.files import write_atomically
 from f1_predict.training.progress import Meter, ProgressCallback
@@ -231,21 +231,21 @@ def draw_cuts(
     generator: SpeedTraceGenerator,
     workers: int = 1,
     progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
 ) -> tuple[list[CutPictures], DrawingSummary]:
     """Draw the pictures of some cuts, those left out that are there and current.
 
-    Processes are spawned, not forked (polars' threads do not survive a fork), and each task carries its own small
-    snapshot, so no process holds the tables a second time. Snapshots are cut twice, once to see what is stale and
-    once to draw it: cutting is quick, and keeping them all would fill the memory.
+    Each task carries its own small snapshot, so no process holds the tables a second time. Snapshots are cut twice,
+    once to see what is stale and once to draw it: cutting is quick, and keeping them all would fill the memory.
 
     Args:
         archive: the races.
         cuts: race_id and horizon of each.
         generator: draws into its folder.
-        workers: processes; fewer, or none but this one, where starting them would take longer than it saves. A
-            script that asks for more than one must guard its main part with `if __name__ == "__main__":`, since
-            the processes import it.
+        workers: processes; fewer, or none but this one, where starting them would take longer than it saves. See
+            `LocalEngine` for what a script must do that asks for more than one.
         progress: told of the pictures drawn.
+        engine: draws in place of the processes; its machines must see the generator's folder.
 
     Returns:
         The pictures of every cut, in the order of `cuts`, and a summary.
@@ -253,6 +253,7 @@ def draw_cuts(
     Raises:
         NotFoundError, HorizonError: if a race is not there or does not reach its cut.
         PictureError, ArtefactError: if nothing can be written (any more).
+        F1PredictError: if a process is lost.
     """
     picture = generator.config
     found: list[CutPictures] = []
@@ -266,46 +267,28 @@ def draw_cuts(
             stale[number] = drawing.digest
         found.append(CutPictures(paths or {}, drivers_with_laps(inputs), inputs.entries.height))
 
-    def drawings() -> Iterator[tuple[int, Drawing]]:
+    def drawings() -> Iterator[Drawing]:
         for number, digest in stale.items():
-            yield number, Drawing(picture_inputs(archive.snapshot(*cuts[number]), picture), digest)
+            yield Drawing(picture_inputs(archive.snapshot(*cuts[number]), picture), digest)
 
     meter = Meter("pictures", sum(len(found[number].drawable) for number in stale), progress)
-    drawn = _draw_all(drawings(), generator, min(workers, len(stale) // MIN_CUTS_PER_WORKER), meter)
-    for number, paths in drawn.items():
+    engine = engine or LocalEngine(min(workers, len(stale) // MIN_CUTS_PER_WORKER))
+    numbers, drawn_now = list(stale), 0
+    for place, paths in engine.unordered(partial(draw, generator=generator), drawings()):
+        _see(paths)
+        number = numbers[place]
         found[number] = replace(found[number], paths=paths)
+        drawn_now += len(paths)
+        meter.add(len(paths))
     rows, pictures = sum(cut.starters for cut in found), sum(len(cut.paths) for cut in found)
     drawable = sum(len(cut.drawable) for cut in found)
-    drawn_now = sum(map(len, drawn.values()))
     return found, DrawingSummary(rows, pictures, drawn_now, rows - drawable, drawable - pictures, meter.seconds)
 
 
-def _draw_all(
-    drawings: Iterable[tuple[int, Drawing]], generator: SpeedTraceGenerator, workers: int, meter: Meter
-) -> dict[int, dict[str, str]]:
-    """Draw cuts, made one at a time as they are needed; their pictures by the numbers they came with."""
-    done: dict[int, dict[str, str]] = {}
-    if workers < 2:
-        for number, drawing in drawings:
-            done[number] = draw(drawing, generator)
-            meter.add(len(done[number]))
-        return done
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending: dict[Future[dict[str, str]], int] = {}
-        try:
-            for number, drawing in drawings:
-                pending[pool.submit(draw, drawing, generator)] = number
-                if len(pending) >= 2 * workers:
-                    _collect(pending, done, meter)
-            while pending:
-                _collect(pending, done, meter)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return done
-
-
-def _collect(pending: dict[Future[dict[str, str]], int], done: dict[int, dict[str, str]], meter: Meter) -> None:
-    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-        number = pending.pop(future)
-        done[number] = future.result()
-        meter.add(len(done[number]))
+def _see(paths: dict[str, str]) -> None:
+    """Raise an ArtefactError unless the files are there, whichever machine wrote them."""
+    for path in paths.values():
+        if not Path(path).exists():
+            raise ArtefactError(
+                f"{path}: was drawn by another machine and is not here. All machines must see the same folder."
+            )

@@ -21,6 +21,7 @@ from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
+from f1_predict.scale import Engine
 from f1_predict.training.artefacts import BackboneRecord, DataRange, Manifest, load_model, save_model
 from f1_predict.training.embeddings import EmbeddingCache, encode_dataset
 from f1_predict.training.fit import EpochReport, FitResult, fit, predict
@@ -68,6 +69,7 @@ def encode_split(
     cache: EmbeddingCache,
     config: Config,
     progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
 ) -> EncodedDataset:
     """Read the rows of one split and encode their pictures below `image_dir` (those not in the cache yet).
 
@@ -85,7 +87,7 @@ def encode_split(
                 f"{cache_file} was made with {stage}.{key} = {made_with.get(key)!r}, the settings say {asked[key]!r}. "
                 "Build the dataset again with these settings, or give those it was made with."
             )
-    embeddings, has_image = encode_dataset(dataset, encoder, cache, config.encoder.batch_size, progress)
+    embeddings, has_image = encode_dataset(dataset, encoder, cache, config.encoder.batch_size, progress, engine)
     return EncodedDataset(LabelledRows.of(dataset), embeddings, has_image)
 
 
@@ -199,7 +201,11 @@ def save_network(
         feature_names=tuple(rows.feature_names),
         normaliser=network.normaliser.to_dict(),
         backbone=BackboneRecord(
-            identity=encoder.identity, name=encoder.weights_name, note=encoder.weights_note, seed=config.encoder.seed
+            identity=encoder.identity,
+            name=encoder.weights_name,
+            note=encoder.weights_note,
+            seed=config.encoder.seed,
+            runtime=encoder.runtime,
         ),
         horizons=tuple(sorted(set(rows.horizons))),
         data=DataRange(

@@ -1,0 +1,7 @@
+"""What in the picture and the table moved one driver's forecast. Explains the network; forecasts nothing itself."""
+
+from f1_predict.explain.explanation import Explanation, explain, heated
+from f1_predict.explain.occlusion import DriverPicture, picture_of
+from f1_predict.explain.question import Question, targets_of
+
+__all__ = ["DriverPicture", "Explanation", "Question", "explain", "heated", "picture_of", "targets_of"]
