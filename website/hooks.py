@@ -5,6 +5,7 @@
 - Where a page has `<!-- quote results.md: The models -->`, the site shows the section of that other page whose heading
   begins with these words: measured numbers are shown where they are wanted and written in one place.
 - Where a page has `<!-- code ../src/f1_predict/config.py: Config -->`, the site shows the source of that class.
+- A link to a file of the repository outside docs/ leads nowhere on the site: its words stay, the link goes.
 - A block of code that a test must not run begins with "python notest"; the site shows it as any other.
 """
 
@@ -31,6 +32,7 @@ CELL_SECONDS = 300
 _LOCAL = Settings({"KernelManager": {"transport_encryption": "auto"}})
 """Nobody else on the machine can talk to the kernel."""
 _PICTURE = re.compile(r"!\[\w+\]\((?P<name>[^)]+_(?P<cell>\d+)_\d+\.\w+)\)")
+_UPWARDS = re.compile(r"\[(?P<words>[^]\n]+)\]\((?P<file>\.\./[^)#\s]+)\)")
 _QUOTE = re.compile(r"^<!-- (?P<what>quote|code) (?P<file>\S+): (?P<name>.+?) -->$", flags=re.MULTILINE)
 
 
@@ -93,6 +95,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         read = section if found["what"] == "quote" else source
         return read(folder / found["file"], found["name"])
 
+    def reachable(found: re.Match[str]) -> str:
+        file = (folder / found["file"]).resolve()
+        outside = file.exists() and not file.is_relative_to(Path(config.docs_dir).resolve())
+        return found["words"] if outside else found[0]
+
+    markdown = _UPWARDS.sub(reachable, markdown)
     if files.get_file_from_path(str(own.with_suffix(".ipynb"))) is None:  # a notebook's page may link to its file
         markdown = re.sub(r"(\]\([^)\s]+)\.ipynb\)", r"\1.md)", markdown)
     return _QUOTE.sub(quoted, markdown.replace("```python notest", "```python"))

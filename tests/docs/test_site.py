@@ -181,13 +181,18 @@ def project(folder: Path, page: str, cell: str | None) -> Path:
 
 def test_sections_are_quoted_and_cells_are_run(tmp_path: Path) -> None:
     done = build(
-        tmp_path, project(tmp_path, "# Page\n\n[x](note.ipynb)\n\n<!-- quote other.md: Tol -->\n", "6 * 7 + 1")
+        tmp_path,
+        project(
+            tmp_path,
+            "# Page\n\n[x](note.ipynb), [settings](../mkdocs.yml)\n\n<!-- quote other.md: Tol -->\n",
+            "6 * 7 + 1",
+        ),
     )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "index.html").read_text()
     assert "forty-two" in page
     assert "not this" not in page
-    assert 'href="note/"' in page
+    assert 'href="note/">x</a>, settings<' in page
     assert re.search(r"<code>43\s*</code>", (tmp_path / "site" / "note" / "index.html").read_text())
 
 

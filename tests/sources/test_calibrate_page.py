@@ -60,7 +60,7 @@ def test_the_page_says_what_agrees_and_why_the_rest_does_not() -> None:
     why = text.split("## Why figures differ")[1].split("## All other figures")[0]
     assert "- **Spearman of grid and result** (2014-2017): retirements, the first lap and stops decide it" in why
     assert "- **retirements per race** (2018-2021): no race of this era was looked at" in why
-    assert "- **second behind the winner** (2014-2017): a real winner saves the car" in why
+    assert "- **second behind the winner** (2014-2017): how much a leader saves the car" in why
     assert why.count("\n- **") == 3
 
 

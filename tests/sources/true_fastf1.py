@@ -49,7 +49,7 @@ def simulated(last_lap: int | None = None) -> Tables:
 
     What the tests need to meet is put in by hand, whatever the simulator draws.
     """
-    tables = simulate(1, 22, SimulatorConfig(first_season=SEASON, races_per_season=2, teams=3))
+    tables = simulate(1, 25, SimulatorConfig(first_season=SEASON, races_per_season=2, teams=3))
     total = pl.col("scheduled_laps") if last_lap is None else pl.lit(last_lap)
     races = tables.races.with_columns(scheduled_laps=total.cast(tables.races.schema["scheduled_laps"]))
     laps = tables.laps.join(races.select("race_id", "scheduled_laps"), on="race_id", maintain_order="left")

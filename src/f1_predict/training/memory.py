@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 CAUTIOUS_ROWS = 8
 """Rows to begin with under a limit on memory, before it is known what a row takes."""
 _SAMPLE_S = 0.002
+_GROWN = 2.5
+"""What twice as many rows may take, times what these took: a peak can be over before it is looked at."""
 
 # torch raises a plain RuntimeError where the host's memory runs out, and for CUDA's matrix library;
 # these are the words it uses (c10/core/impl/alloc_cpu.cpp, ATen/cuda/Exceptions.h).
@@ -116,7 +118,7 @@ class BatchSize:
     """A number of rows that halves whenever memory runs out, and stays there.
 
     Under a limit on resident memory (see `limit_resident`) it begins with a few rows, doubles while twice as many
-    would still fit by what the last ones took, and halves when they did not.
+    would still fit with some room to spare, by what the last ones took, and halves when they did not.
 
     Args:
         rows: the size to start with; the largest one under a limit.
@@ -189,7 +191,7 @@ class BatchSize:
                 self._work, rows, peak.size // 10**6, limit // 10**6, rows // 2,
             )  # fmt: skip
             self._room = rows // 2
-        elif rows == self._room and self._base + 2 * (peak.size - self._base) <= limit:
+        elif rows == self._room and self._base + _GROWN * (peak.size - self._base) <= limit:
             self._room = 2 * rows
         return result
 
