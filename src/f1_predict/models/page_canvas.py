@@ -35,7 +35,7 @@ Pixels = npt.NDArray[np.uint8]
 _DPI = 100.0
 _POINTS_PER_PIXEL = 72.0 / _DPI
 _FONT = "DejaVu Sans"  # comes with matplotlib, so pictures do not depend on the fonts of the machine
-_FRAMES_KEPT, _STAMPS_KEPT = 8, 256
+_FRAMES_KEPT, _STAMPS_KEPT, _PENS_KEPT = 8, 256, 64
 
 # What matplotlib reads while it draws text; a user's own settings must not change the pictures.
 _TEXT_SETTINGS: dict[Any, Any] = {
@@ -121,6 +121,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         self._everywhere = Bbox.from_bounds(0, 0, config.width, config.height)
         self._frames: dict[Hashable, Pixels] = {}
         self._stamps: dict[tuple[str, float, str, str], Pixels] = {}
+        self._pens: dict[Hashable, GraphicsContextBase] = {}
         self._scene: SceneT | None = None
         self._background: Pixels = self._area.copy()
 
@@ -187,10 +188,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         snap: bool = False,
     ) -> None:  # fmt: skip
         """A line (NaN breaks it) or a filled shape; pixels from the top left."""
-        context = self._pen(colour, alpha, 0.0 if fill else width, clip)
-        context.set_capstyle(cap)
-        context.set_joinstyle(join)
-        context.set_snap(snap)
+        context = self._pen(colour, alpha, 0.0 if fill else width, clip, cap, join, snap)
         self._renderer.draw_path(context, self._path(x, y), _IDENTITY, to_rgb(colour) if fill else None)
 
     def _marks(
@@ -210,14 +208,26 @@ class PageCanvas(ABC, Generic[SceneT]):
         path.should_simplify = False  # pixels must not depend on rcParams["path.simplify"]
         return path
 
-    def _pen(self, colour: str, alpha: float, width: float, clip: Bbox | None) -> GraphicsContextBase:
-        pen: GraphicsContextBase = self._renderer.new_gc()
-        pen.set_clip_rectangle(self._inside if clip is None else clip)
-        pen.set_foreground((*to_rgb(colour), alpha), isRGBA=True)
-        pen.set_linewidth(width * _POINTS_PER_PIXEL)
-        pen.set_antialiased(True)
-        pen.set_snap(False)
-        return pen
+    def _pen(
+        self, colour: str, alpha: float, width: float, clip: Bbox | None,
+        cap: Literal["butt", "round"] = "butt", join: Literal["bevel", "round"] = "round",
+        snap: bool = False,
+    ) -> GraphicsContextBase:  # fmt: skip
+        """A pen, made once: a scene's pictures are all drawn with the same few."""
+        key = (colour, alpha, width, None if clip is None else clip.bounds, cap, join, snap)
+        if key not in self._pens:
+            while len(self._pens) >= _PENS_KEPT:
+                del self._pens[next(iter(self._pens))]
+            pen: GraphicsContextBase = self._renderer.new_gc()
+            pen.set_clip_rectangle(self._inside if clip is None else clip)
+            pen.set_foreground((*to_rgb(colour), alpha), isRGBA=True)
+            pen.set_linewidth(width * _POINTS_PER_PIXEL)
+            pen.set_antialiased(True)
+            pen.set_capstyle(cap)
+            pen.set_joinstyle(join)
+            pen.set_snap(snap)
+            self._pens[key] = pen
+        return self._pens[key]
 
     # ---- around the plot box ----
 

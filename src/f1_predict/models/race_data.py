@@ -19,7 +19,7 @@ from f1_predict.features.inrace_laps import last_known
 from f1_predict.features.sessions import Field, latest_session_gap_pct, smallest
 from f1_predict.horizon import FullRace, PreRace, Snapshot
 from f1_predict.horizon.snapshot import RaceInfo
-from f1_predict.models.trace_data import Bools, Floats
+from f1_predict.models.trace_data import Bools, Floats, last_races
 from f1_predict.schemas import COMPOUNDS, TABLE_NAMES, Tables, empty
 
 FADE = 0.75
@@ -278,13 +278,7 @@ def _against_field(gap_pct: Floats) -> Floats:
 def _past(snapshot: Snapshot, past_races: int) -> tuple[list[History], dict[str, list[tuple[int, int]]], int]:
     """The last races with laps of each starter: those races, each starter's (race, car), and the lowest position."""
     names = snapshot.driver_ids
-    own = snapshot.past.laps.filter(pl.col("driver_id").is_in(names)).select("race_id", "driver_id")
-    driven = own.unique(maintain_order=True).group_by("driver_id", maintain_order=True).agg(pl.all().tail(past_races))
-    wanted: dict[str, list[str]] = dict(driven.iter_rows())
-    shown = {race_id for races in wanted.values() for race_id in races}
-    calendar = snapshot.past.races.filter(pl.col("race_id").is_in(shown))
-    laps = snapshot.past.laps.filter(pl.col("race_id").is_in(shown))
-    by_race = {key[0]: frame for key, frame in laps.partition_by("race_id", as_dict=True).items()}
+    wanted, calendar, by_race = last_races(snapshot, past_races)
     histories: list[History] = []
     places: dict[tuple[str, str], tuple[int, int]] = {}
     lowest = 2

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from functools import lru_cache
 
 from f1_predict.models.race_data import RaceAxes
 from f1_predict.models.trace_data import Floats
-from f1_predict.models.trace_layout import Layout, Panel
+from f1_predict.models.trace_layout import Layout, Panel, asinh, distance_axis, linear
 
 CELLS = 112
 """The plot box is laid out in so many cells each way, four pixels each: the pixels that a network is shown."""
@@ -85,6 +84,7 @@ class RaceLayout(Layout):
     places: dict[tuple[str, str], Rect]
 
 
+@lru_cache(maxsize=8)
 def make_race_layout(axes: RaceAxes, box: tuple[int, int, int, int]) -> RaceLayout:
     """The layout of the pictures that share `axes`, in the plot box (left, top, width, height)."""
     left, top, width, height = box
@@ -102,42 +102,27 @@ def make_race_layout(axes: RaceAxes, box: tuple[int, int, int, int]) -> RaceLayo
                 round(first * across), round((first + wide) * across), start + round(down), end - round(down)
             )
         row += cells
-    if axes.laps == 0:
-        x_label = "Share of the distance (%)"
-        x_ticks = tuple((share / 100.0, str(share)) for share in (0, 20, 40, 60, 80, 100))
-    else:
-        x_label = f"Lap (of {axes.laps})"
-        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if axes.laps <= 8 * step or step == 200)
-        x_ticks = tuple((lap / axes.laps, str(lap)) for lap in range(0, axes.laps + 1, step))
+    x_label, x_ticks = distance_axis(axes.laps, "Share of the distance (%)")
     return RaceLayout(panels, left, round(_HISTORY * across), x_label, x_ticks, (across, down), places)
 
 
 def _scale(name: str, axes: RaceAxes) -> tuple[str, tuple[tuple[float, str], ...], Callable[[Floats], Floats]]:
     """Axis label, ticks and scale of a lane."""
     if name == "field":
-        return "Field", (), _linear(0.0, 1.0)
+        return "Field", (), linear(0.0, 1.0)
     if name == "tyres":
-        return "Tyres (laps)", ((0.0, "0"), (20.0, "20"), (40.0, "40")), _linear(0.0, MAX_AGE)
+        return "Tyres (laps)", ((0.0, "0"), (20.0, "20"), (40.0, "40")), linear(0.0, MAX_AGE)
     if name == "pace":
         ticks = tuple((float(v), f"{v:+d}".replace("-", "−") if v else "0") for v in (3, 1, 0, -1, -3))
-        return "Pace (%)", ticks, _asinh(*PACE_RANGE, PACE_LINEAR)
+        return "Pace (%)", ticks, asinh(*PACE_RANGE, PACE_LINEAR)
     if name == "around":
         ticks = tuple((float(v), f"{v:+d}".replace("-", "−") if v else "0") for v in (60, 20, 5, 0, -5, -20, -60))
-        return "Cars around (s)", ticks, _asinh(*AROUND_RANGE, AROUND_LINEAR)
+        return "Cars around (s)", ticks, asinh(*AROUND_RANGE, AROUND_LINEAR)
     if name == "gap":
         ticks = tuple((float(s), str(s)) for s in (0, 10, 40, 150))
-        return "Gap (s)", ticks, _asinh(GAP_RANGE[1], GAP_RANGE[0], GAP_LINEAR)
+        return "Gap (s)", ticks, asinh(GAP_RANGE[1], GAP_RANGE[0], GAP_LINEAR)
     places = (1, *range(5, axes.positions + 1, 5))
-    return "Position", tuple((float(p), str(p)) for p in places), _linear(axes.positions + 0.5, 0.5)
-
-
-def _linear(bottom: float, top: float) -> Callable[[Floats], Floats]:
-    return lambda values: np.clip((values - bottom) / (top - bottom), 0.0, 1.0)
-
-
-def _asinh(bottom: float, top: float, linear: float) -> Callable[[Floats], Floats]:
-    low, high = np.arcsinh(bottom / linear), np.arcsinh(top / linear)
-    return lambda values: np.clip((np.arcsinh(values / linear) - low) / (high - low), 0.0, 1.0)
+    return "Position", tuple((float(p), str(p)) for p in places), linear(axes.positions + 0.5, 0.5)
 
 
 def race_legend(axes: RaceAxes, lane: str) -> list[tuple[str, str, str]]:

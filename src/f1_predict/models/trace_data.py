@@ -246,16 +246,26 @@ def _facts(table: LapTable, row: int, grid: int, scheduled: int) -> list[tuple[s
     ]
 
 
+def last_races(snapshot: Snapshot, count: int) -> tuple[dict[str, list[str]], pl.DataFrame, dict[str, pl.DataFrame]]:
+    """The last `count` races in which each starter has laps.
+
+    Returns:
+        race_ids by driver_id, older ones first; the rows of `races` of all these; their laps by race_id.
+    """
+    runs = snapshot.past_runs.filter(pl.col("driver_id").is_in(snapshot.driver_ids))
+    driven = runs.group_by("driver_id", maintain_order=True).agg(pl.col("race_id").tail(count))
+    wanted: dict[str, list[str]] = dict(driven.iter_rows())
+    shown = {race_id for races in wanted.values() for race_id in races}
+    calendar = snapshot.past.races.filter(pl.col("race_id").is_in(shown))
+    laps = snapshot.past.laps.filter(pl.col("race_id").is_in(shown))
+    by_race = {key[0]: frame for key, frame in laps.partition_by("race_id", as_dict=True).items()}
+    return wanted, calendar, by_race
+
+
 def _scene_of_past(snapshot: Snapshot, scale: Scale, past_races: int) -> Scene:
     """The last races in which each starter has laps, over the share of the distance; older ones first."""
     drivers = snapshot.driver_ids
-    own = snapshot.past.laps.filter(pl.col("driver_id").is_in(drivers)).select("race_id", "driver_id")
-    driven = own.unique(maintain_order=True).group_by("driver_id", maintain_order=True).agg(pl.all().tail(past_races))
-    wanted: dict[str, list[str]] = dict(driven.iter_rows())
-    names = {race_id for races in wanted.values() for race_id in races}
-    calendar = snapshot.past.races.filter(pl.col("race_id").is_in(names))
-    laps = snapshot.past.laps.filter(pl.col("race_id").is_in(names))
-    by_race = {key[0]: frame for key, frame in laps.partition_by("race_id", as_dict=True).items()}
+    wanted, calendar, by_race = last_races(snapshot, past_races)
     traces: dict[tuple[str, str], Trace] = {}
     lowest, speeds = max(len(drivers), 2), [np.array([np.nan])]
     for race_id, length, scheduled in calendar.select("race_id", "course_length_km", "scheduled_laps").iter_rows():

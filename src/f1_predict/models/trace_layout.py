@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -79,6 +80,7 @@ class Layout:
         return pixels
 
 
+@lru_cache(maxsize=8)
 def make_layout(axes: AxesKey, box: tuple[int, int, int, int]) -> Layout:
     """The layout of the pictures that share `axes`, in the plot box (left, top, width, height)."""
     left, top, width, height = box
@@ -88,44 +90,48 @@ def make_layout(axes: AxesKey, box: tuple[int, int, int, int]) -> Layout:
         label, ticks, scale = _scale(name, axes)
         panels[name] = Panel(name, top + start, end - start, label, ticks, scale)
         used += share
-    if axes.laps == 0:
-        x_label = "Share of the scheduled distance (%)"
-        x_ticks = tuple((share / 100.0, str(share)) for share in (0, 20, 40, 60, 80, 100))
-    else:
-        x_label = f"Lap (of {axes.laps})"
-        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if axes.laps <= 8 * step or step == 200)
-        x_ticks = tuple((lap / axes.laps, str(lap)) for lap in range(0, axes.laps + 1, step))
+    x_label, x_ticks = distance_axis(axes.laps, "Share of the scheduled distance (%)")
     return Layout(panels, left, width, x_label, x_ticks)
 
 
 def _scale(name: str, axes: AxesKey) -> tuple[str, tuple[tuple[float, str], ...], Callable[[Floats], Floats]]:
     """Axis label, ticks and scale of a panel."""
     if name == "pace":
-        return "Field (%)", ((0.0, "0"), (-40.0, "−40")), _linear(*PACE_RANGE)
+        return "Field (%)", ((0.0, "0"), (-40.0, "−40")), linear(*PACE_RANGE)
     if name == "gap":
         ticks = tuple((float(s), str(s)) for s in (0, 5, 20, 60, 180))
-        return "Gap (s)", ticks, _asinh(GAP_RANGE[1], GAP_RANGE[0], GAP_LINEAR)
+        return "Gap (s)", ticks, asinh(GAP_RANGE[1], GAP_RANGE[0], GAP_LINEAR)
     if name == "position":
         places = (1, *range(5, axes.positions + 1, 5))
-        return "Position", tuple((float(p), str(p)) for p in places), _linear(float(axes.positions), 1.0)
+        return "Position", tuple((float(p), str(p)) for p in places), linear(float(axes.positions), 1.0)
     if axes.scale == "relative":
         signed = (10, 3, 1, 0, -1, -3, -10, -30)
         ticks = tuple((float(v), f"{v:+d}".replace("-", "−") if v else "0") for v in signed)
         against = "own median" if axes.kind == "solo" else "the field"
-        return f"Speed against {against} (%)", ticks, _asinh(*SPEED_RANGE, SPEED_LINEAR)
+        return f"Speed against {against} (%)", ticks, asinh(*SPEED_RANGE, SPEED_LINEAR)
     low, high = axes.speed_range
     step = next(step for step in (10, 20, 50, 100, 200, 500) if high - low <= 8 * step or step == 500)
     whole = range(int(-(-low // step) * step), int(high) + 1, step)
-    return "Lap speed (km/h)", tuple((float(v), str(v)) for v in whole), _linear(low, high)
+    return "Lap speed (km/h)", tuple((float(v), str(v)) for v in whole), linear(low, high)
 
 
-def _linear(bottom: float, top: float) -> Callable[[Floats], Floats]:
+def distance_axis(laps: int, label_of_shares: str) -> tuple[str, tuple[tuple[float, str], ...]]:
+    """Label and ticks (share of the distance, text) of the horizontal axis; 0 laps for an axis of shares."""
+    if laps == 0:
+        return label_of_shares, tuple((share / 100.0, str(share)) for share in (0, 20, 40, 60, 80, 100))
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if laps <= 8 * step or step == 200)
+    return f"Lap (of {laps})", tuple((lap / laps, str(lap)) for lap in range(0, laps + 1, step))
+
+
+def linear(bottom: float, top: float) -> Callable[[Floats], Floats]:
+    """A scale from values to 0 (`bottom`) .. 1 (`top`); what lies outside is at its edge, NaN stays NaN."""
     return lambda values: np.clip((values - bottom) / (top - bottom), 0.0, 1.0)
 
 
-def _asinh(bottom: float, top: float, linear: float) -> Callable[[Floats], Floats]:
-    low, high = np.arcsinh(bottom / linear), np.arcsinh(top / linear)
-    return lambda values: np.clip((np.arcsinh(values / linear) - low) / (high - low), 0.0, 1.0)
+def asinh(bottom: float, top: float, near: float) -> Callable[[Floats], Floats]:
+    """As `linear`, about linear up to `near` on both sides of zero and about logarithmic beyond."""
+    low, high = np.arcsinh(bottom / near), np.arcsinh(top / near)
+    return lambda values: np.clip((np.arcsinh(values / near) - low) / (high - low), 0.0, 1.0)
 
 
 def legend_of(axes: AxesKey, panel: str) -> list[tuple[str, str, str]]:
