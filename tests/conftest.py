@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
+
+from tests.browsing import ARGUMENTS, CHROMIUM, PATIENCE_MS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 mpl.use("Agg")
 if os.environ.get("F1_PREDICT_NETWORK") != "1":
@@ -34,3 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def real_data() -> Path:
     """The folder with ergast/, f1db/ and fastf1/."""
     return shared_data()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=PATIENCE_MS)
+        yield browser
+        browser.close()

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "f1_predict"
 STAGES = [
     "errors",
+    "files",
     "config",
     "scale",
     "schemas",

@@ -15,9 +15,16 @@ import polars as pl
 from f1_predict.errors import ConfigError, HorizonError
 from f1_predict.explain import Explanation
 from f1_predict.explain import explain as explain_driver
-from f1_predict.forecasting import RaceForecast, Replay, find_driver, find_race, forecast_of, horizon_after, race_events
+from f1_predict.forecasting import (
+    RaceForecast,
+    Replay,
+    find_race,
+    find_starter,
+    forecast_of,
+    horizon_after,
+    race_events,
+)
 from f1_predict.forecasting.names import quoted
-from f1_predict.forecasting.replay import entries_of
 from f1_predict.horizon import AfterLap, Horizon, PreRace, RaceArchive, Snapshot
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.tables import read_store
@@ -213,11 +220,12 @@ class Predictor:
             1.0
             >>> abs(one.features["attribution"].sum() - (one.value - one.without["table"])) < 0.01
             True
+            >>> one.to_pandas()["laps"].columns.tolist()
+            ['lap', 'change', 'left', 'right']
         """
         race_id = self.find(race)
         horizon = horizon_after(self.archive, race_id, lap)
-        field = entries_of(self.archive, race_id)["driver_id"].to_list()
-        driver_id = find_driver(field, driver)
+        driver_id = find_starter(self.archive, race_id, driver)
         forecast = self.forecast(race_id, lap)
         snapshot, values = self._replays[race_id].inputs(horizon)
         row = snapshot.driver_ids.index(driver_id)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from f1_predict.config import Config
+from tests.browsing import NARROW, WIDE, needs_browser
 from tests.docs.test_pages import DOCS, PAGES, ROOT
-from tests.report.test_browser import ARGUMENTS, CHROMIUM, NARROW, WIDE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -228,20 +228,7 @@ def address(site: Built) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"there is no browser at {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
+@needs_browser
 @pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_pages_are_quiet_and_fit(browser: Browser, address: str, width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]

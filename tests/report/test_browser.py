@@ -2,75 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
+from tests.browsing import NARROW, WIDE, Opened, needs_browser
 from tests.report.conftest import TO_COME, World
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WIDE, NARROW = 1280, 390
-
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-    pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"there is no browser at {CHROMIUM}"),
-]
-
-
-@dataclass
-class Opened:
-    """A page with what it said and asked for since it was opened."""
-
-    page: Page
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def choose(self, select: str, value: str) -> None:
-        self.page.select_option(f"#{select}", value)
-
-    def plotted(self, selector: str) -> list[dict[str, Any]]:
-        """The traces that Plotly has drawn there."""
-        found: list[dict[str, Any]] = self.page.evaluate(
-            """selector => document.querySelector(selector).data.map(trace => ({
-                 x: [...(trace.x ?? [])], y: [...(trace.y ?? [])], z: (trace.z ?? []).map(row => [...row])}))""",
-            selector,
-        )
-        return found
-
-    def text(self, selector: str) -> str:
-        return " ".join(self.page.inner_text(selector).split())
-
-    def overflow(self) -> int:
-        found: int = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = needs_browser
 
 
 def opened(browser: Browser, world: World, width: int, scheme: str = "light") -> Opened:

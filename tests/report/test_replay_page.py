@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,8 +25,8 @@ from f1_predict.report.replay_charts import CAUTION_COLOURS, DRIVERS, dark_partn
 from f1_predict.report.replay_data import COLOURED, Caution, ReplayData, replay_data, whole
 from f1_predict.report.replay_page import replay_html
 from f1_predict.report.replay_picture import replay_png
+from tests.browsing import needs_browser
 from tests.forecasting.conftest import LAPS, RACE, moments, short_races
-from tests.report.test_browser import ARGUMENTS, CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -226,22 +224,6 @@ def test_the_picture_is_the_same_bytes_whatever_the_users_settings(data: ReplayD
     assert picture.width == 1600
     colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
     assert tuple(bytes.fromhex(DRIVERS[0][0][1:])) in colours
-
-
-needs_browser = pytest.mark.skipif(
-    importlib.util.find_spec("playwright") is None or not CHROMIUM.is_file(),
-    reason=f"there is no browser at {CHROMIUM}",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def opened(browser: Browser, path: Path, width: int, scheme: str) -> tuple[Page, list[str], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,29 +10,14 @@ import pytest
 
 from f1_predict.cli import main
 from f1_predict.report.forecast_view import percent
+from tests.browsing import NARROW, PATIENCE_MS, WIDE, Opened, needs_browser
 from tests.forecasting.conftest import CARS, LAPS, RACE, World
-from tests.report.test_browser import ARGUMENTS, CHROMIUM, NARROW, WIDE, Opened
 from tests.serve.conftest import Running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-    pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"there is no browser at {CHROMIUM}"),
-]
-PATIENCE_MS = 60_000
-"""A machine with much else to do is slow, and no less right."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=PATIENCE_MS)
-        yield browser
-        browser.close()
+pytestmark = needs_browser
 
 
 def opened(browser: Browser, served: Running, width: int, where: str = "", scheme: str = "light") -> Opened:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ import polars as pl
 import torch
 from threadpoolctl import threadpool_limits
 
-import f1_predict
 from f1_predict.config import Config
 from f1_predict.errors import ArtefactError, DataError
 from f1_predict.evaluation import ladder
@@ -36,7 +34,7 @@ from f1_predict.evaluation.predictions import (
 from f1_predict.evaluation.rungs import RUNG_FUNCTIONS, Output, snapshot_of
 from f1_predict.horizon import RaceArchive
 from f1_predict.models.probabilities import coherent, to_field
-from f1_predict.scale import Engine, LocalEngine
+from f1_predict.scale import Engine, LocalEngine, digest_of_code
 from f1_predict.tables import read_store
 from f1_predict.tables.store import MANIFEST
 from f1_predict.training.cut_table import CutTable
@@ -260,11 +258,4 @@ def rows_digest(store: Path, plan: Plan, config: Config, encoder_identity: str) 
 
 def code_digest() -> str:
     """SHA-256 of what makes features, pictures and forecasts, libraries included: nothing of other code is reused."""
-    hasher = hashlib.sha256()
-    package = Path(f1_predict.__file__).parent
-    for part in _CODE:
-        for path in sorted([package / part] if part.endswith(".py") else (package / part).rglob("*.py")):
-            hasher.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    for name in _LIBRARIES:
-        hasher.update(f"{name} {version(name)}\0".encode())
-    return hasher.hexdigest()
+    return digest_of_code(_LIBRARIES, _CODE)

@@ -19,6 +19,7 @@ from f1_predict.config import EnsembleConfig
 from f1_predict.errors import ConfigError, DataError
 from f1_predict.evaluation import metrics
 from f1_predict.evaluation.bootstrap import Change, Drawn, change_between, draw_races
+from f1_predict.models.ensemble_members import boosting_settings
 from f1_predict.training.cut_table import CutTable, Integers
 
 Floats = NDArray[np.float64]
@@ -185,18 +186,9 @@ def tree_ranks(learn: Cars, score: Cars, held_out: Sequence[int], config: Ensemb
     """
     settings: dict[str, object] = {
         "objective": "regression",
-        "learning_rate": config.boosting_learning_rate,
-        "num_leaves": config.boosting_leaves,
-        "min_data_in_leaf": config.boosting_min_rows,
-        "lambda_l2": config.boosting_l2,
-        "feature_fraction": config.boosting_feature_share,
-        "bagging_fraction": config.boosting_row_share,
-        "bagging_freq": 1,
-        "seed": config.seed,
-        "deterministic": True,
+        **boosting_settings(config),
         "force_row_wise": True,  # the choice LightGBM would otherwise time, differently each run
         "num_threads": 1,
-        "verbosity": -1,
     }
     later = np.isin(learn.season_of_car, held_out)
     earlier = lgb.Dataset(learn.values[~later], label=learn.shares[~later], params=settings)

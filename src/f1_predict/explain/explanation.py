@@ -103,6 +103,10 @@ class Explanation:
             "notes": list(self.notes),
         }
 
+    def to_pandas(self) -> dict[str, Any]:
+        """`features` and `laps` by these names, as pandas frames."""
+        return {"features": self.features.to_pandas(), "laps": self.laps.to_pandas()}
+
     def overlay(self) -> Pixels:
         """The picture with its heat map over it: uint8 (H, W, 3).
 
@@ -165,20 +169,22 @@ def explain(
     table = torch.from_numpy(forecaster.normaliser.transform(values))
     drawn = picture_of(snapshot, driver_id, forecaster.generator)
     vectors = None if drawn is None else _encoded(forecaster, drawn.pixels[None])
-    value = _value(question, vectors, table)
+    with torch.no_grad():
+        full = question.outcomes(vectors, table)
+        without = {
+            "picture": question.outcomes(None, table),
+            "table": question.outcomes(vectors, torch.zeros_like(table)),
+        }
     return Explanation(
         race=snapshot.race,
         driver_id=driver_id,
         lap=snapshot.cutoff_lap or None,
         model=str(forecast["model"]),
         target=question.target,
-        value=value,
+        value=float(question.worth(full)[0]),
         field_value=float(forecast[question.target]),
-        without={
-            "picture": _value(question, None, table),
-            "table": _value(question, vectors, torch.zeros_like(table)),
-        },
-        shares=_shares(question, vectors, table),
+        without={name: float(question.worth(masked)[0]) for name, masked in without.items()},
+        shares=_shares(full, without),
         features=_features(values[0], of_features(question, vectors, table)),
         laps=lap_changes(forecaster, question, drawn, table),
         picture=None if drawn is None else drawn.pixels,
@@ -192,17 +198,14 @@ def _encoded(forecaster: Forecaster, pictures: Pixels) -> Tensor:
     return torch.from_numpy(forecaster.encoder.encode_arrays(pictures))
 
 
-@torch.no_grad()
-def _value(question: Question, vectors: Tensor | None, table: Tensor) -> float:
-    return float(question.value(vectors, table)[0])
+def _shares(full: Tensor, without: Mapping[str, Tensor]) -> dict[str, float]:
+    """Total variation: the probability that has to move from some places to others when a modality is masked.
 
-
-@torch.no_grad()
-def _shares(question: Question, vectors: Tensor | None, table: Tensor) -> dict[str, float]:
-    """Total variation: the probability that has to move from some places to others when a modality is masked."""
-    full = question.outcomes(vectors, table)
-    masked = {"picture": question.outcomes(None, table), "table": question.outcomes(vectors, torch.zeros_like(table))}
-    moved = {name: 0.5 * float((full - other).abs().sum()) for name, other in masked.items()}
+    Args:
+        full: float64 (1, n), the probability of each outcome.
+        without: the same with one modality masked, by its name.
+    """
+    moved = {name: 0.5 * float((full - masked).abs().sum()) for name, masked in without.items()}
     total = sum(moved.values())
     return {name: part / total if total > 0.0 else 0.0 for name, part in moved.items()}
 

@@ -81,8 +81,12 @@ class Question:
 
     def value(self, vectors: Tensor | None, table: Tensor) -> Tensor:
         """The number that is explained: float64 (B,); arguments as `outcomes`."""
-        value: Tensor = self.outcomes(vectors, table) @ self._weights
-        return value
+        return self.worth(self.outcomes(vectors, table))
+
+    def worth(self, outcomes: Tensor) -> Tensor:
+        """The number that is explained, of `outcomes` float64 (B, n): float64 (B,)."""
+        worth: Tensor = outcomes @ self._weights
+        return worth
 
 
 def _weights(target: str, n_starters: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from f1_predict.forecasting.events import CAUTIONS, race_events
 from f1_predict.forecasting.known import DRIVER_MISSING, RACE_MISSING
-from f1_predict.forecasting.names import find_driver, find_race, horizon_after
+from f1_predict.forecasting.names import entries_of, find_driver, find_race, find_starter, horizon_after
 from f1_predict.forecasting.replay import Replay
 from f1_predict.forecasting.rows import FORECAST_COLUMNS, RaceForecast, forecast_of
 
@@ -13,8 +13,10 @@ __all__ = [
     "RACE_MISSING",
     "RaceForecast",
     "Replay",
+    "entries_of",
     "find_driver",
     "find_race",
+    "find_starter",
     "forecast_of",
     "horizon_after",
     "race_events",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from f1_predict.errors import AmbiguousError, HorizonError, NotFoundError
+from f1_predict.errors import AmbiguousError, DataError, HorizonError, NotFoundError
 from f1_predict.horizon import AfterLap, Horizon, PreRace, RaceArchive
 
 MAX_NAME = 80
@@ -115,6 +115,33 @@ def find_driver(driver_ids: Sequence[str], text: str) -> str:
     if not fitting:
         raise NotFoundError("driver", quoted(text)[1:-1], driver_ids, f"In the field: {', '.join(driver_ids)}.")
     raise AmbiguousError(f"{quoted(text)} names {', '.join(fitting)}. Give one of these.")
+
+
+def entries_of(archive: RaceArchive, race_id: str) -> pl.DataFrame:
+    """The entries of a race.
+
+    Raises:
+        NotFoundError: if there is no such race.
+        DataError: if it has none.
+    """
+    entries = archive.rows("entries", race_id)
+    if entries.is_empty():
+        raise DataError(
+            f"{race_id} has no entries yet. Fetch it once its qualifying is known ('f1-predict update'), "
+            f"or type them in ('f1-predict entries template --race {race_id}')."
+        )
+    return entries
+
+
+def find_starter(archive: RaceArchive, race_id: str, text: str) -> str:
+    """The driver_id of a race's starter, found as by `find_driver`.
+
+    Raises:
+        NotFoundError: if there is no such race, or nobody in its field is called so.
+        AmbiguousError: if several are.
+        DataError: if the race has no entries.
+    """
+    return find_driver(entries_of(archive, race_id)["driver_id"].to_list(), text)
 
 
 def horizon_after(archive: RaceArchive, race_id: str, lap: object) -> Horizon:

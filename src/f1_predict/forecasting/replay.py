@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from f1_predict import features
-from f1_predict.errors import DataError
+from f1_predict.forecasting.names import entries_of
 from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.speed_trace_generator import TraceBatch
@@ -164,22 +164,6 @@ class Replay:
             vectors += [embeddings[row] for _, row in keyed]
         if self._cache is not None and keys:
             self._cache.put(self._forecaster.encoder, keys, np.stack(vectors))
-
-
-def entries_of(archive: RaceArchive, race_id: str) -> pl.DataFrame:
-    """The entries of a race.
-
-    Raises:
-        NotFoundError: if there is no such race.
-        DataError: if it has none.
-    """
-    entries = archive.rows("entries", race_id)
-    if entries.is_empty():
-        raise DataError(
-            f"{race_id} has no entries yet. Fetch it once its qualifying is known ('f1-predict update'), "
-            f"or type them in ('f1-predict entries template --race {race_id}')."
-        )
-    return entries
 
 
 def _batches(cuts: Sequence[_Cut]) -> list[list[_Cut]]:

@@ -13,8 +13,7 @@ from f1_predict.api import open_predictor
 from f1_predict.errors import ConfigError, DataError
 from f1_predict.explain import known_causes
 from f1_predict.explain.attribution import captum_attr
-from f1_predict.forecasting import find_driver, find_race, horizon_after
-from f1_predict.forecasting.replay import entries_of
+from f1_predict.forecasting import find_race, find_starter, horizon_after
 from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.forecasts import STANDARD_OUTPUT, write_output
 from f1_predict.report.plain import table
@@ -65,7 +64,7 @@ def show_explanation(
     archive = RaceArchive(read_store(data))
     race_id = find_race(archive.races, race)  # what is not there is said before a model is loaded
     horizon_after(archive, race_id, lap)
-    driver_id = find_driver(entries_of(archive, race_id)["driver_id"].to_list(), driver)
+    driver_id = find_starter(archive, race_id, driver)
     found = open_predictor(model, data, archive).explain(race_id, driver_id, lap, target)  # type: ignore[arg-type]
     if png_to is not None:
         from f1_predict.report.explain_picture import explanation_png  # for who wants a picture

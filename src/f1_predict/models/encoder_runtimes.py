@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -270,7 +270,7 @@ def make_runtime(
     return OpenVino(model, f"openvino-{precision}-v1", precision)
 
 
-RUNTIMES: tuple[str, ...] = Runtime.__args__  # type: ignore[attr-defined]
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -34,6 +34,22 @@ class Learner(Protocol):
         """Probabilities (n, k)."""
 
 
+def boosting_settings(config: EnsembleConfig) -> dict[str, object]:
+    """What LightGBM is told of a config, whatever it is to learn; the same rows give the same trees."""
+    return {
+        "learning_rate": config.boosting_learning_rate,
+        "num_leaves": config.boosting_leaves,
+        "min_data_in_leaf": config.boosting_min_rows,
+        "lambda_l2": config.boosting_l2,
+        "feature_fraction": config.boosting_feature_share,
+        "bagging_fraction": config.boosting_row_share,
+        "bagging_freq": 1,
+        "seed": config.seed,
+        "deterministic": True,
+        "verbosity": -1,
+    }
+
+
 class Boosting:
     """LightGBM, multiclass or, for two classes, binary; `tune` finds the number of rounds by early stopping."""
 
@@ -42,24 +58,14 @@ class Boosting:
         self.rounds_ = config.boosting_max_rounds
 
     def _params(self, classes: int) -> dict[str, object]:
-        config = self._config
         kind: dict[str, object] = {"objective": "multiclass", "num_class": classes}
         return (kind if classes > 2 else {"objective": "binary"}) | {
-            "learning_rate": config.boosting_learning_rate,
-            "num_leaves": config.boosting_leaves,
-            "min_data_in_leaf": config.boosting_min_rows,
-            "lambda_l2": config.boosting_l2,
-            "feature_fraction": config.boosting_feature_share,
-            "bagging_fraction": config.boosting_row_share,
-            "bagging_freq": 1,
+            **boosting_settings(self._config),
             "max_bin": 63,
-            "seed": config.seed,
-            "deterministic": True,
             # The choice LightGBM would otherwise time, differently each run: with a part of the features for each
             # tree, the quicker one, and the same for any number of threads.
             "force_col_wise": True,
-            "num_threads": config.threads,
-            "verbosity": -1,
+            "num_threads": self._config.threads,
         }
 
     def tune(self, x: FloatArray, y: IntArray, x_val: FloatArray, y_val: IntArray) -> None:

@@ -63,7 +63,8 @@ def role_of(model: str, page: PageData) -> str:
     return "persistence" if model == ladder.PERSISTENCE else "other"
 
 
-def _figure(traces: Sequence[go.Scatter | go.Heatmap], height: int, **layout: object) -> go.Figure:
+def figure(traces: Sequence[go.Scatter | go.Heatmap], height: int, **layout: object) -> go.Figure:
+    """Traces on a transparent ground in the page's font; `layout` is added or takes precedence."""
     return go.Figure(
         data=list(traces),
         layout={
@@ -81,7 +82,8 @@ def _figure(traces: Sequence[go.Scatter | go.Heatmap], height: int, **layout: ob
     )
 
 
-def _axis(**options: object) -> dict[str, object]:
+def axis(**options: object) -> dict[str, object]:
+    """An axis that is not dragged, its lines in the page's colours; `options` are added or take precedence."""
     return {
         "fixedrange": True,
         "automargin": True,
@@ -118,11 +120,11 @@ def ladder_dots(rows: Sequence[LadderRow], metric: str, span: tuple[float, float
         customdata=[list(end) for end in ends],
         hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
     )
-    return _figure(
+    return figure(
         [*traces, dots],
         52 + 25 * len(names),
-        yaxis=_axis(autorange="reversed", type="category", showgrid=True),
-        xaxis=_axis(range=list(span), title={"text": NAMES[metric], "standoff": 6}, nticks=5),
+        yaxis=axis(autorange="reversed", type="category", showgrid=True),
+        xaxis=axis(range=list(span), title={"text": NAMES[metric], "standoff": 6}, nticks=5),
     )
 
 
@@ -160,12 +162,12 @@ def paired_dots(page: PageData, metric: str) -> go.Figure:
     room = 0.06 * ((max(ends) - min(ends)) or 1.0)
     line = {"color": light("muted"), "width": 1.5, "dash": "dot"}
     zero = {"type": "line", "yref": "paper", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "line": line, "layer": "below"}
-    return _figure(
+    return figure(
         [*traces, dots],
         52 + 25 * max(len(rows) for rows in page.ladder.values()),
         shapes=[zero],
-        yaxis=_axis(autorange="reversed", type="category"),
-        xaxis=_axis(
+        yaxis=axis(autorange="reversed", type="category"),
+        xaxis=axis(
             title={"text": f"better in {NAMES[metric]} by, %", "standoff": 6},
             range=[min(ends) - room, max(ends) + room],
             nticks=6,
@@ -230,20 +232,20 @@ def skill_lines(page: PageData, models: Sequence[str]) -> go.Figure:
             )
         )
     ticks = list(page.ladder)
-    return _figure(
+    return figure(
         traces,
         400,
         showlegend=True,
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "reversed"},
         hovermode="closest",
         shapes=[_level(0.0)],
-        xaxis=_axis(
+        xaxis=axis(
             title={"text": "share of the race run"},
             tickvals=[100 * tick for tick in ticks],
             ticktext=[short(tick) for tick in ticks],
             range=[100 * ticks[0] - 4, 100 * ticks[-1] + 4],
         ),
-        yaxis=_axis(title={"text": "log-loss better by, %"}, ticksuffix=" "),
+        yaxis=axis(title={"text": "log-loss better by, %"}, ticksuffix=" "),
     )
 
 
@@ -291,11 +293,11 @@ def reliability_curve(bins: Sequence[Bin], role: str) -> go.Figure:
         hovertemplate="said %{x:.1f} %, happened %{y:.1f} % of %{customdata} rows<extra></extra>",
     )
     percent = {"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]}
-    return _figure(
+    return figure(
         [diagonal, curve],
         262,
-        xaxis=_axis(title={"text": "probability given, %", "standoff": 6}, **percent),
-        yaxis=_axis(title={"text": "happened, %", "standoff": 6}, **percent),
+        xaxis=axis(title={"text": "probability given, %", "standoff": 6}, **percent),
+        yaxis=axis(title={"text": "happened, %", "standoff": 6}, **percent),
     )
 
 
@@ -319,13 +321,13 @@ def season_lines(seasons: Seasons, page: PageData) -> go.Figure:
         )
     years = sorted({season for scores in seasons.scores.values() for season in scores})
     step = max(1, -(-len(years) // 10))
-    return _figure(
+    return figure(
         traces,
         400,
         showlegend=True,
         legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "traceorder": "reversed"},
-        xaxis=_axis(tickvals=years[::step], tickformat="d", range=[years[0] - 0.5, years[-1] + 0.5]),
-        yaxis=_axis(title={"text": "log-loss (less is better)"}),
+        xaxis=axis(tickvals=years[::step], tickformat="d", range=[years[0] - 0.5, years[-1] + 0.5]),
+        yaxis=axis(title={"text": "log-loss (less is better)"}),
     )
 
 
@@ -354,11 +356,11 @@ def heat_map() -> go.Figure:
         )
         for role, width, info in (("surface", 6, "skip"), ("truth", 2.5, None))
     )
-    return _figure(
+    return figure(
         [heat, halo, truth],
         560,
-        xaxis=_axis(title={"text": "place", "standoff": 6}, tick0=1, dtick=1, showgrid=False, showline=False),
-        yaxis=_axis(type="category", showgrid=False, showline=False),
+        xaxis=axis(title={"text": "place", "standoff": 6}, tick0=1, dtick=1, showgrid=False, showline=False),
+        yaxis=axis(type="category", showgrid=False, showline=False),
     )
 
 

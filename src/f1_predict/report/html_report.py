@@ -26,6 +26,7 @@ from f1_predict.report import charts, page_text
 from f1_predict.report.page_data import MULTIMODAL, PageData, RaceForecasts
 from f1_predict.report.page_pictures import Examples
 from f1_predict.report.score_tables import design_table, expert_table, verdicts
+from f1_predict.report.templating import environment_of
 from f1_predict.training.files import write_atomically
 
 Panels = list[dict[str, Any]]
@@ -88,14 +89,8 @@ def write_html(path: Path, page: PageData, shown: Examples | None) -> int:
 
 
 def page_environment() -> jinja2.Environment:
-    """What all pages' templates are read with: names in them are escaped, and none may be missing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("f1_predict.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """As `environment_of` for the reports, with the filters that their templates use."""
+    environment = environment_of("f1_predict.report")
     environment.filters |= {
         "moment": moment,
         "moments": page_text.moments,

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from f1_predict.report.charts import FONT, light, plain
+from f1_predict.report.charts import axis, figure, light, plain
 from f1_predict.report.replay_data import COLOURED, EVENTS, Caution, Line, ReplayData
 
 DRIVERS: tuple[tuple[str, str], ...] = (
@@ -82,13 +82,13 @@ def replay_figure(data: ReplayData) -> go.Figure:
     for number, (event, lines) in enumerate(data.lines.items()):
         suffix = "" if number == 0 else str(number + 1)
         top = 1.0 - number * (_PANEL + _GAP) / inside
-        layout[f"yaxis{suffix}"] = _axis(
+        layout[f"yaxis{suffix}"] = axis(
             range=[-3, 110],
             tickvals=TICKS,
             ticktext=[f"{value} %" for value in TICKS],
             domain=[max(top - _PANEL / inside, 0.0), top],
         )
-        layout[f"xaxis{suffix}"] = _axis(
+        layout[f"xaxis{suffix}"] = axis(
             anchor=f"y{suffix}",
             range=[-0.01 * data.race.scheduled_laps - 0.5, data.race.scheduled_laps + 0.5],
             showgrid=False,
@@ -99,37 +99,16 @@ def replay_figure(data: ReplayData) -> go.Figure:
         )
         for line in lines:
             traces += _of_driver(data, event, line, suffix, in_legend=number == 0)
-    return go.Figure(
-        data=traces,
-        layout={
-            "template": None,
-            "height": height,
-            "margin": {"l": 8, "r": 12, "t": _HEAD, "b": _FOOT},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": FONT, "size": 12, "color": light("ink")},
-            "hoverlabel": {"bgcolor": light("surface"), "font": {"family": FONT, "color": light("ink")}},
-            "hovermode": "closest",
-            "hoverdistance": 30,
-            "dragmode": False,
-            "showlegend": False,
-            "shapes": [*_bands(data)],
-            "annotations": [*_titles(data, inside), *_band_labels(data)],
-            **layout,
-        },
+    return figure(
+        traces,
+        height,
+        margin={"l": 8, "r": 12, "t": _HEAD, "b": _FOOT},
+        hovermode="closest",
+        hoverdistance=30,
+        shapes=_bands(data),
+        annotations=[*_titles(data, inside), *_band_labels(data)],
+        **layout,
     )
-
-
-def _axis(**options: object) -> dict[str, object]:
-    return {
-        "fixedrange": True,
-        "automargin": True,
-        "gridcolor": light("line"),
-        "linecolor": light("line"),
-        "tickcolor": light("line"),
-        "zeroline": False,
-        **options,
-    }
 
 
 def _of_driver(data: ReplayData, event: str, line: Line, suffix: str, *, in_legend: bool) -> list[go.Scatter]:

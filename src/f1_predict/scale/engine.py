@@ -22,7 +22,7 @@ class Engine(ABC):
 
     The function must be importable by name (or a `functools.partial` of such a one), and must give the same for the
     same item whenever and wherever it is called: an item whose process or machine is lost is worked again. Files it
-    writes must be written so that doing it twice leaves the same (`training.files.write_atomically`).
+    writes must be written so that doing it twice leaves the same (`files.replace_file`).
     """
 
     @abstractmethod

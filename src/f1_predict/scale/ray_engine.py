@@ -6,7 +6,6 @@ both are checked where a piece of work begins. Knows nothing of races, pictures 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
@@ -17,13 +16,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import f1_predict
 from f1_predict.errors import ConfigError, F1PredictError
+from f1_predict.scale.code import digest_of_code
 from f1_predict.scale.engine import Engine, Item, Result
 
 logger = logging.getLogger(__name__)
@@ -211,13 +209,7 @@ class Site:
 @cache
 def fingerprint() -> str:
     """SHA-256 of this program's code and of the versions of the libraries that results depend on."""
-    package = Path(f1_predict.__file__).parent
-    hasher = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        hasher.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    there = {str(found.name).lower(): found.version for found in metadata.distributions()}
-    hasher.update(repr([(name, there.get(name)) for name in _LIBRARIES]).encode())
-    return hasher.hexdigest()
+    return digest_of_code(_LIBRARIES)
 
 
 def _work(known: list[Any], item: Item) -> tuple[Any, list[tuple[str, int, str]]]:

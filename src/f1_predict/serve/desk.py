@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import anyio.to_thread
-from PIL import Image
 
 from f1_predict.api import Predictor
 from f1_predict.errors import NotFoundError
-from f1_predict.forecasting import find_driver, horizon_after, race_events
-from f1_predict.forecasting.replay import entries_of
+from f1_predict.forecasting import entries_of, find_starter, horizon_after, race_events
 from f1_predict.horizon import Horizon
+from f1_predict.models.trace_files import encode_png
 from f1_predict.serve.moments import moment_of
 
 KEPT_BYTES = 128_000_000
@@ -88,7 +86,7 @@ class Desk:
         Raises:
             NotFoundError, AmbiguousError: if the name fits nobody in the field, or several.
         """
-        return find_driver(entries_of(self.predictor.archive, race_id)["driver_id"].to_list(), name)
+        return find_starter(self.predictor.archive, race_id, name)
 
     # ---- what takes work; `lap` None is before the race, and ids are those found above ----
 
@@ -152,9 +150,7 @@ class Desk:
         drawn = self.predictor.forecaster.generator.render(snapshot, [driver])
         if not drawn.present[0]:
             raise NotFoundError("picture", driver, [], f"{driver} has no lap to show at this moment.")
-        content = io.BytesIO()
-        Image.fromarray(drawn.images[0]).save(content, "PNG")
-        return content.getvalue()
+        return encode_png(drawn.images[0], {})
 
     async def _one(self, key: Hashable, work: Callable[[], bytes], *, alone: bool = True) -> bytes:
         return (await self._once(key, lambda: (work(),), alone=alone))[0]

@@ -14,6 +14,7 @@ from f1_predict.features.inrace_laps import LapGrid
 from f1_predict.features.order import running_order
 from f1_predict.forecasting.known import RACE_MISSING, missing_of_race
 from f1_predict.horizon import PreRace, Snapshot
+from f1_predict.report.page_text import person
 
 
 def moment_of(snapshot: Snapshot) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _during(snapshot: Snapshot, grid: LapGrid, stops: np.ndarray, stopped: np.nd
     made = int(stops.sum())
     told.append(f"{made} {'stop' if made == 1 else 'stops'} so far" if made else "No stop so far")
     if stopped.any():
-        out = [_person(driver) for driver, gone in zip(snapshot.driver_ids, stopped, strict=True) if gone]
+        out = [person(driver) for driver, gone in zip(snapshot.driver_ids, stopped, strict=True) if gone]
         told.append(f"Stopped on the road or in the box: {', '.join(out)}")
     slow = (np.flatnonzero(grid.caution) + 1).tolist()
     if slow:
@@ -116,7 +117,3 @@ def spans(numbers: list[int]) -> str:
         else:
             groups.append([number])
     return ", ".join(str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups)
-
-
-def _person(driver_id: str) -> str:
-    return driver_id.replace("_", " ").title()

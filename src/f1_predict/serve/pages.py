@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-import jinja2
+from f1_predict.report.templating import environment_of
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -38,11 +38,5 @@ def read_assets() -> dict[str, Asset]:
 
 def render(template: str, assets: Mapping[str, Asset], **values: object) -> str:
     """A page; `asset("name")` in its template is the address of a file."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("f1_predict.serve"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("f1_predict.serve")
     return environment.get_template(template).render(asset=lambda name: assets[name].address, **values)

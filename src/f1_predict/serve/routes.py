@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from f1_predict.errors import HorizonError
 from f1_predict.forecasting.names import MAX_NAME
+from f1_predict.report.page_text import person
 from f1_predict.serve import answers
 from f1_predict.serve.desk import Desk, as_json
 
@@ -99,7 +100,7 @@ async def field(site: TheSite, race: RaceId, query: Annotated[answers.NoQuery, Q
     """The race and its starters."""
     entries = site.desk.predictor.archive.rows("entries", race)
     starters = entries.select("driver_id", "constructor_id", "car_number", "grid").to_dicts()
-    named = [{**one, "name": one["driver_id"].replace("_", " ").title()} for one in starters]
+    named = [{**one, "name": person(one["driver_id"])} for one in starters]
     return _json(as_json({"race": site.races[race], "field": named}))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from f1_predict.errors import DiskError
+from f1_predict.files import replace_file
 
 LAYOUT = 2
 """Of the files; an answer in another one is asked for again."""
@@ -114,22 +114,14 @@ class RawCache:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one, or the new one, and never half of one.
+    """Write a file, see `files.replace_file`.
 
     Raises:
         DiskError: if it cannot be written; what was there stays.
     """
-    part = path.with_name(f".{path.name}.part")  # one name: what a killed run left is written over
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        # One temporary name: what a killed run left is written over.
+        replace_file(path, content, path.with_name(f".{path.name}.part"))
     except OSError as error:
         raise DiskError(
             f"{path}: cannot be written ({error.strerror}). Free the place, or choose another with --raw; "

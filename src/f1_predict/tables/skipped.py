@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from f1_predict.errors import StoreError
+from f1_predict.files import replace_file
 from f1_predict.schemas import Tables
 
 
@@ -56,11 +56,8 @@ def write_skipped_races(tables: Tables, path: Path = Path("data/multimodal/skipp
         StoreError: if the file cannot be written.
     """
     content = skipped_races(tables)
-    new = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(new, path)
+        replace_file(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error}). Free the place, or choose another.") from error
     return SkippedCounts(**content["counts"])

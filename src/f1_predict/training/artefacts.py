@@ -22,10 +22,10 @@ from safetensors.torch import load, save
 from f1_predict import __version__
 from f1_predict.config import FeatureConfig, FusionConfig, Head, PictureConfig, Runtime, TrainingConfig
 from f1_predict.errors import ArtefactError, WeightsError
+from f1_predict.files import temporary_sibling
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.vision_encoder import VisionEncoder
-from f1_predict.training.files import temporary_sibling
 
 FORMAT_VERSION = 1
 """Raised whenever a folder written before could no longer be read rightly."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from f1_predict.errors import ArtefactError, ConfigError, NotFoundError
-from f1_predict.training.embedding_cache import ENCODER_FILE, Shard
+from f1_predict.training.embedding_cache import DAMAGED, ENCODER_FILE, Shard
 
 ABANDONED_S = 3600.0
 """A file half written and untouched for so long belongs to a writer that was killed."""
@@ -77,10 +77,18 @@ def verify(folder: Path) -> Iterator[tuple[Path, Damage | None]]:
     Raises:
         ArtefactError: if there is no such folder.
     """
-    for own in encoder_folders(folder):
-        for path in _shards(own):
-            problem = _problem(path, whole=True)
-            yield path, Damage(path, problem) if problem else None
+    for path in all_shards(folder):
+        problem = _problem(path, whole=True)
+        yield path, Damage(path, problem) if problem else None
+
+
+def all_shards(folder: Path) -> list[Path]:
+    """Every shard of a cache.
+
+    Raises:
+        ArtefactError: if there is no such folder.
+    """
+    return [path for own in encoder_folders(folder) for path in _shards(own)]
 
 
 def prune(
@@ -186,7 +194,7 @@ def _problem(path: Path, *, whole: bool) -> str:
     """What is wrong with a shard, "" if nothing; `whole`: compare its content with its name too."""
     try:
         shard = Shard.open(path)
-        return shard.problem or ("" if not whole or shard.is_whole() else "its checksum differs")
+        return shard.problem or ("" if not whole or shard.is_whole() else DAMAGED)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
 

@@ -22,7 +22,7 @@ from f1_predict.models.speed_trace_generator import SpeedTraceGenerator, TraceBa
 from f1_predict.scale import Engine
 from f1_predict.training.drawing import Texts, digest_of_inputs, drivers_with_laps, picture_inputs
 from f1_predict.training.embedding_cache import EmbeddingCache, Floats
-from f1_predict.training.embeddings import FLUSH_PICTURES, Encoder, Pixels
+from f1_predict.training.embeddings import Encoder, Pixels, keep, on_gpu
 from f1_predict.training.memory import BatchSize
 from f1_predict.training.progress import Meter, ProgressCallback
 
@@ -133,14 +133,6 @@ def _encode_missing(
     engine: Engine | None,
 ) -> None:
     meter = Meter("pictures", sum(len(wanted.keys) for wanted in missing), progress)
-    keys: list[bytes] = []
-    vectors: list[Floats] = []
-
-    def flush() -> None:
-        if keys:
-            cache.put(encoder, keys, np.concatenate(vectors))
-            keys.clear()
-            vectors.clear()
 
     def snapshots() -> Iterator[Snapshot]:
         for wanted in missing:
@@ -154,18 +146,15 @@ def _encode_missing(
             CutTask(picture_inputs(snapshot, generator.config), wanted.drivers)
             for snapshot, wanted in zip(snapshots(), missing, strict=True)
         )
-        encoded = engine.map(work, tasks, gpu="cuda" in str(getattr(encoder, "device", "cpu")))
-    with closing(encoded):
-        try:
+        encoded = engine.map(work, tasks, gpu=on_gpu(encoder))
+
+    def done() -> Generator[tuple[list[bytes], Floats]]:
+        with closing(encoded):
             for wanted, numbers in zip(missing, encoded, strict=True):
-                vectors.append(numbers)
-                keys.extend(wanted.keys)
+                yield wanted.keys, numbers
                 meter.add(len(wanted.keys))
-                if len(keys) >= FLUSH_PICTURES:
-                    flush()
-        finally:
-            del keys[sum(map(len, vectors)) :]  # an interruption keeps what is done
-            flush()
+
+    keep(cache, encoder, done())
 
 
 def _encoded_here(

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from f1_predict import features
 from f1_predict.config import Config, FeatureConfig
 from f1_predict.errors import ArtefactError
+from f1_predict.files import temporary_sibling
 from f1_predict.horizon import Horizon, RaceArchive
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.scale import Engine
 from f1_predict.training.cut_embeddings import CutEmbeddings, embed_cuts
 from f1_predict.training.embeddings import EmbeddingCache, Encoder
-from f1_predict.training.files import temporary_sibling
 from f1_predict.training.progress import Meter, ProgressCallback
 
 Floats = NDArray[np.float64]

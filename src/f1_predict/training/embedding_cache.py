@@ -30,6 +30,9 @@ DIGEST_BYTES = 32
 ENCODER_FILE = "encoder.json"
 """In each encoder's folder: its identity, and how its numbers are kept."""
 
+DAMAGED = "its checksum differs"
+"""What is wrong with a shard whose bytes are not those that were written."""
+
 Floats = NDArray[np.float32]
 Booleans = NDArray[np.bool_]
 Precision = Literal["float32", "float16"]
@@ -161,11 +164,11 @@ class Shard:
                 digests, vectors = file.get_tensor("digests").numpy(), file.get_tensor("vectors").numpy()
         except (SafetensorError, RuntimeError) as error:
             damaged = cls(path)
-            damaged.problem = f"it is no shard ({error})" if damaged.is_whole() else _DAMAGED
+            damaged.problem = f"it is no shard ({error})" if damaged.is_whole() else DAMAGED
             return damaged
         shard = cls(path, digests, vectors)
         if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,) or vectors.shape[:1] != digests.shape[:1]:
-            shard.problem = _DAMAGED if not shard.is_whole() else "it is no shard (its arrays do not fit together)"
+            shard.problem = DAMAGED if not shard.is_whole() else "it is no shard (its arrays do not fit together)"
         return shard
 
     def is_whole(self) -> bool:
@@ -178,9 +181,6 @@ class Shard:
             with self.path.open("rb") as stream:
                 self._checked = hashlib.file_digest(stream, "sha256").hexdigest() == self.path.stem
         return self._checked
-
-
-_DAMAGED = "its checksum differs"
 
 
 class _Shards:
@@ -211,7 +211,7 @@ class _Shards:
                 shard.problem = (
                     f"it holds {shard.vectors.shape} numbers for {len(shard.digests)} pictures of {self._dim} each"
                     if shard.is_whole()
-                    else _DAMAGED
+                    else DAMAGED
                 )
         except FileNotFoundError:  # pruned since it was listed
             return
@@ -251,7 +251,7 @@ class _Shards:
                 return True
         except OSError:  # gone, or not to be read any more: told when all are opened again
             return False
-        shard.problem = _DAMAGED
+        shard.problem = DAMAGED
         self._drop(shard)
         return False
 

@@ -122,34 +122,54 @@ def _encode_missing(
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
     files = [[path for _, path in batch] for batch in batches]
     meter = Meter("pictures", len(items), progress)
-    digests: list[bytes] = []
-    vectors: list[Floats] = []
-
-    def flush() -> None:
-        if digests:
-            cache.put(encoder, digests, np.stack(vectors))
-            digests.clear()
-            vectors.clear()
-
     if engine is None:
         encoded = _encoded_here(files, encoder, batch_size)
     else:
         work = partial(encode_files, encoder=encoder, batch_size=batch_size)
-        encoded = engine.map(work, files, gpu="cuda" in str(getattr(encoder, "device", "cpu")))
+        encoded = engine.map(work, files, gpu=on_gpu(encoder))
+
+    def readable() -> Generator[tuple[list[bytes], Sequence[Floats]]]:
+        with closing(encoded):
+            for batch, found in zip(batches, encoded, strict=True):
+                there = [(key, numbers) for (key, _), numbers in zip(batch, found, strict=True) if numbers is not None]
+                yield [key for key, _ in there], [numbers for _, numbers in there]
+                meter.add(len(batch))
+
+    keep(cache, encoder, readable())
+
+
+def on_gpu(encoder: Encoder) -> bool:
+    """Whether encoding wants a GPU."""
+    return "cuda" in str(getattr(encoder, "device", "cpu"))
+
+
+def keep(
+    cache: EmbeddingCache, encoder: Encoder, encoded: Generator[tuple[Sequence[bytes], Sequence[Floats] | Floats]]
+) -> None:
+    """Put embeddings into the cache as they are made, FLUSH_PICTURES or more at a time.
+
+    An interruption keeps what is done.
+
+    Args:
+        cache: where they go.
+        encoder: by whom.
+        encoded: digests of some pictures and their embeddings (n, feature_dim); closed at the end.
+    """
+    waiting: list[tuple[Sequence[bytes], Sequence[Floats] | Floats]] = []
+
+    def flush() -> None:
+        digests = [digest for some, _ in waiting for digest in some]
+        if digests:
+            cache.put(encoder, digests, np.stack([vector for _, vectors in waiting for vector in vectors]))
+        waiting.clear()
+
     with closing(encoded):
         try:
-            for batch, found in zip(batches, encoded, strict=True):
-                readable = [
-                    (key, numbers) for (key, _), numbers in zip(batch, found, strict=True) if numbers is not None
-                ]
-                vectors.extend(numbers for _, numbers in readable)
-                digests.extend(key for key, _ in readable)
-                meter.add(len(batch))
-                if len(digests) >= FLUSH_PICTURES:
+            for made in encoded:
+                waiting.append(made)
+                if sum(len(digests) for digests, _ in waiting) >= FLUSH_PICTURES:
                     flush()
         finally:
-            # An interruption keeps what is done; `digests` never runs ahead of `vectors`.
-            del vectors[len(digests) :]
             flush()
 
 

@@ -90,21 +90,30 @@
     return html("span", { class: "trough", "aria-hidden": "true" }, bar);
   }
 
+  /** A bar a lap. The last one stands for all that came before it too, and would dwarf the others: its bar may be cut. */
   function laps(rows, better) {
-    const most = Math.max(...rows.map((one) => Math.abs(one.change)), 1e-12), high = 84;
+    const high = 84, room = 32, middle = 36;
     const last = Math.max(...rows.map((one) => one.lap));
+    const others = rows.filter((one) => one.lap !== last);
+    const most = Math.max(...(others.length ? others : rows).map((one) => Math.abs(one.change)), 1e-12);
     const [first, second, third] = [...rows].sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
     const bars = rows.map((one) => {
-      const tall = (Math.abs(one.change) / most) * 32;
-      return svg("rect", { x: (one.lap - 1) * 10 + 1, width: 8, y: better(one.change) ? 36 - tall : 36, height: Math.max(tall, 0.5), class: better(one.change) ? "up" : "down" },
-        svg("title", { text: `lap ${one.lap}` }));
+      const times = Math.abs(one.change) / most, up = better(one.change);
+      const tall = Math.max(Math.min(times, 1) * room, 0.5), left = (one.lap - 1) * 10 + 1;
+      const cut = up ? middle - room + 5 : middle + room - 5;
+      return svg("g", {},
+        svg("rect", { x: left, width: 8, y: up ? middle - tall : middle, height: tall, class: up ? "up" : "down" }),
+        ...(times > 1 ? [svg("path", { d: `M${left - 1} ${cut}h10`, class: "cut" })] : []),
+        svg("title", { text: times > 1 ? `lap ${one.lap}, ${times.toFixed(1)} times as much as shown` : `lap ${one.lap}` }));
     });
     const ticks = [1, ...[10, 20, 30, 40, 50, 60, 70].filter((lap) => lap <= last)];
-    return svg("svg", {
+    const whole = rows.find((one) => one.lap === last), cut = Math.abs(whole.change) / most;
+    return html("div", {}, svg("svg", {
       viewBox: `0 0 ${last * 10} ${high}`, class: "lap-bars", role: "img",
       "aria-label": `Bars upwards help him, downwards cost him. The laps that mattered most: ${[first, second, third].filter(Boolean).map((one) => one.lap).join(", ")}.`,
-    }, svg("line", { x1: 0, x2: last * 10, y1: 36, y2: 36 }), ...bars,
-    ...ticks.map((lap) => svg("text", { x: (lap - 0.5) * 10, y: high - 3, "text-anchor": "middle", text: lap })));
+    }, svg("line", { x1: 0, x2: last * 10, y1: middle, y2: middle }), ...bars,
+    ...ticks.map((lap) => svg("text", { x: (lap - 0.5) * 10, y: high - 3, "text-anchor": "middle", text: lap }))),
+    ...(cut > 1 ? [html("p", { class: "muted", text: `The bar of lap ${last} is cut: where the lines end counts ${cut.toFixed(1)} times as much as the next lap.` })] : []));
   }
 
   F1.known = (told, forecast, words) => {
