@@ -54,12 +54,14 @@ comparison: $(STAMP)
 	  --work build/comparison --results docs/comparison.md
 
 # docs/backbone.md: what backbones read off the pictures of the races that `make results` ingested. On two cores, mostly
-# pictures to encode, once: about 20 minutes a style for weights that look at 224 pixels, 5 for 112; then the fits.
+# pictures to encode, once: about 10 minutes a style for weights that look at 224 pixels, 4 for 112; then the fits. With
+# RUNTIME=torch, for processors without bfloat16, twice as long.
 WEIGHTS ?= random,trace
+RUNTIME ?= torch-bf16
 backbone: $(STAMP)
 	test -f $(REAL)/data/processed/manifest.json || $(BIN)/f1-predict ingest --ergast $(DATA)/ergast --f1db $(DATA)/f1db \
 	  --fastf1 $(DATA)/fastf1 --seasons 1996-2024 --out $(REAL)/data/processed
-	$(BIN)/f1-predict probe --weights $(WEIGHTS) --data $(REAL)/data/processed \
+	$(BIN)/f1-predict probe --weights $(WEIGHTS) --runtime $(RUNTIME) --data $(REAL)/data/processed \
 	  --embeddings $(REAL)/data/multimodal/embeddings --work $(REAL)/probe --page docs/backbone.md
 
 # The table of docs/explanations.md: a network that learnt from two simulated seasons, and trouble put into the third.

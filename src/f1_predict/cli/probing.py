@@ -21,6 +21,9 @@ def probe(
     score_seasons: Annotated[str, typer.Option(help="Score these.")] = "2019-2024",
     fractions: Annotated[str, typer.Option(help="Of the scheduled laps, above 0.")] = ".1,.25,.5,.75",
     fits: Annotated[int, typer.Option(min=1, help="Of each network of rung 6, with other seeds.")] = 3,
+    runtime: Annotated[
+        str | None, typer.Option(help="How they are computed, as torch-bf16; as in the settings if not given.")
+    ] = None,
     data: Store = DATA,
     embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
         "data/multimodal/embeddings"
@@ -42,6 +45,9 @@ def probe(
     if first is None or scored is None:
         raise ConfigError("a probe needs seasons to fit and to score. Give --fit-seasons 1996-2018.")
     chosen = settings(config)
+    if runtime is not None:
+        encoder = chosen.encoder.model_copy(update={"runtime": runtime})  # VisionEncoder checks it
+        chosen = chosen.model_copy(update={"encoder": encoder})
     names, kinds = _parts(weights), _parts(styles)
     moments = fractions_of(fractions)
     from f1_predict.jobs import probing
@@ -61,7 +67,8 @@ def probe(
     )
     command = (
         f"f1-predict probe --weights {weights} --styles {styles} --fit-seasons {fit_seasons} "
-        f"--score-seasons {score_seasons} --fractions {fractions} --fits {fits} --page FILE"
+        f"--score-seasons {score_seasons} --fractions {fractions} --fits {fits}"
+        f"{'' if runtime is None else f' --runtime {runtime}'} --page FILE"
     )
     probing.probe(console, request, chosen, command, page)
 
