@@ -170,14 +170,14 @@ def test_running_out_of_memory_adds_up_parts_and_changes_nothing(
     whole = make_model(dropout=0.0)
     unbroken = fit(whole, train, later, QUICK)
     expected = predict(whole, later)
-    original = MultiModalFusionModel.fuse_logits
+    original = MultiModalFusionModel.combine
 
-    def small_memory(self, embeddings, tabular, has_image=None):
+    def small_memory(self, visual, tabular):
         if len(tabular) > 9:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return original(self, embeddings, tabular, has_image)
+        return original(self, visual, tabular)
 
-    monkeypatch.setattr(MultiModalFusionModel, "fuse_logits", small_memory)
+    monkeypatch.setattr(MultiModalFusionModel, "combine", small_memory)
     model = make_model(dropout=0.0)
     broken = fit(model, train, later, QUICK)
     assert "memory ran out while fitting the network with a batch of 32 rows; going on with 16" in caplog.text

@@ -168,20 +168,33 @@ class MultiModalFusionModel(nn.Module):
         self, image_features: Tensor | None, tabular_features: Tensor, has_image: Tensor | None = None
     ) -> Tensor:
         """As `logits`, from pictures already encoded: `image_features` float (B, image_feature_dim) or None."""
+        return self.combine(*self.prepare(image_features, tabular_features, has_image))
+
+    def prepare(
+        self, image_features: Tensor | None, tabular_features: Tensor, has_image: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What of `fuse_logits` no weight has a part in, so that a fit does it once: checks, and standardised pictures.
+
+        Returns:
+            (B, image_feature_dim), zeros where a row has no picture, and the table (B, F): what `combine` takes.
+        """
         tabular = self._table(tabular_features)
         expected = (len(tabular), self.image_feature_dim)
         mask = self._mask(has_image, tabular)
         if image_features is None:
-            visual = tabular.new_zeros(expected)
-        else:
-            if image_features.shape != expected:
-                raise FeatureError(
-                    f"image_features must have shape {expected}, got {tuple(image_features.shape)}. "
-                    "Encode the pictures with VisionEncoder, or pass them to forward."
-                )
-            standard = (image_features.to(tabular) - self.image_mean) / self.image_scale
-            visual = torch.where(mask[:, None], standard, 0.0)
-            _check_finite("image_features", visual, "Encode the picture again or mask the row with has_image.")
+            return tabular.new_zeros((1, self.image_feature_dim)).expand(expected), tabular
+        if image_features.shape != expected:
+            raise FeatureError(
+                f"image_features must have shape {expected}, got {tuple(image_features.shape)}. "
+                "Encode the pictures with VisionEncoder, or pass them to forward."
+            )
+        standard = (image_features.to(tabular) - self.image_mean) / self.image_scale
+        visual = torch.where(mask[:, None], standard, 0.0)
+        _check_finite("image_features", visual, "Encode the picture again or mask the row with has_image.")
+        return visual, tabular
+
+    def combine(self, visual: Tensor, tabular: Tensor) -> Tensor:
+        """The logits (B, output_dim) of rows that `prepare` gave."""
         fused = torch.cat([visual, self.tabular_encoder(tabular)], dim=1)
         output: Tensor = self.fusion_network(fused)
         return output
@@ -214,6 +227,10 @@ class MultiModalFusionModel(nn.Module):
                 f"targets of head '{self.head}' must be in 0 .. {largest}, row {row} is {targets[row].item()}. "
                 "For positions, see labels.classes_from_positions."
             )
+        return self.criterion(logits, targets)
+
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`loss` of targets that were checked before, on the device of the logits."""
         if self.head == "position":
             return functional.cross_entropy(logits, targets.long())
         if self.head == "position_regression":

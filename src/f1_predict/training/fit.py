@@ -144,7 +144,7 @@ def predict(
     model.eval_mode()
     size = BatchSize(_no_more_than(batch_size, len(rows)), "forecasting")
     with torch.inference_mode():
-        output = _in_batches(model.fuse, _Tensors(rows, _device(model)), size)
+        output = model.activate(_in_batches(model, _Tensors(rows, model), size))
     if was_training:
         model.train_mode()
     return output.cpu().double().numpy()
@@ -183,36 +183,36 @@ def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class _Tensors:
-    """Rows on a device, taken by index."""
+    """Rows on a network's device, checked and prepared for it, taken by index."""
 
-    def __init__(self, rows: TrainingRows, device: torch.device) -> None:
-        self.embeddings = None if rows.embeddings is None else torch.from_numpy(rows.embeddings).to(device)
-        self.has_image = torch.from_numpy(rows.has_image).to(device)
-        self.tabular = torch.from_numpy(rows.tabular).to(device)
+    def __init__(self, rows: TrainingRows, model: MultiModalFusionModel) -> None:
+        device = _device(model)
+        embeddings = None if rows.embeddings is None else torch.from_numpy(rows.embeddings).to(device)
+        has_image, tabular = torch.from_numpy(rows.has_image), torch.from_numpy(rows.tabular)
+        self.visual, self.tabular = model.prepare(embeddings, tabular.to(device), has_image.to(device))
         self.targets = torch.from_numpy(rows.targets).to(device)
         self.n_starters = torch.from_numpy(rows.n_starters).to(device)
 
     def __len__(self) -> int:
-        return len(self.has_image)
+        return len(self.tabular)
 
-    def inputs(self, rows: Tensor | slice) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Embeddings, features and mask of some rows, as `fuse` and `fuse_logits` take them."""
-        embeddings = None if self.embeddings is None else self.embeddings[rows]
-        return embeddings, self.tabular[rows], self.has_image[rows]
+    def inputs(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Pictures and table of some rows, as `combine` takes them."""
+        return self.visual[rows], self.tabular[rows]
 
 
-def _in_batches(network: Callable[..., Tensor], rows: _Tensors, size: BatchSize) -> Tensor:
-    """The network's output (n, output_dim), computed some rows at a time."""
+def _in_batches(model: MultiModalFusionModel, rows: _Tensors, size: BatchSize) -> Tensor:
+    """The network's logits (n, output_dim), computed some rows at a time."""
     parts: list[Tensor] = []
     start = 0
     while start < len(rows):
 
         def attempt(count: int, start: int = start) -> Tensor:
-            return network(*rows.inputs(slice(start, start + count)))
+            return model.combine(*rows.inputs(slice(start, start + count)))
 
         parts.append(size.run(attempt))
         start += len(parts[-1])
-    return torch.cat(parts) if parts else network(*rows.inputs(slice(0, 0)))
+    return torch.cat(parts) if parts else model.combine(*rows.inputs(slice(0, 0)))
 
 
 class _Fit:
@@ -229,8 +229,7 @@ class _Fit:
         self._model, self._config, self._progress = model, config, progress
         device = _device(model)
         self._rows = train
-        self._train = _Tensors(train, device)
-        self._validation = None if validation is None else _Tensors(validation, device)
+        self._learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._step_size = BatchSize(_no_more_than(config.batch_size, len(train)), "fitting the network")
         most = max(len(train), 0 if validation is None else len(validation))
         self._pass_size = BatchSize(_no_more_than(PREDICTION_BATCH, most), "scoring the network")
@@ -240,6 +239,8 @@ class _Fit:
                 torch.from_numpy(seen.mean(axis=0).astype(np.float32)).to(device),
                 torch.from_numpy(seen.std(axis=0).astype(np.float32)).to(device),
             )
+        self._train = _Tensors(train, model)
+        self._validation = None if validation is None else _Tensors(validation, model)
 
     def run(self) -> FitResult:
         """The first attempt, and the second where it is needed."""
@@ -276,8 +277,7 @@ class _Fit:
         config = self._config
         shuffling = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)
-        learnt = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.Adam(learnt, lr=rate, fused=True)
+        optimiser = torch.optim.Adam(self._learnt, lr=rate, fused=True)
         history: list[EpochReport] = []
         best, best_loss, best_weights, reason = 0, math.inf, self._weights(), ""
         start = time.perf_counter()
@@ -337,19 +337,23 @@ class _Fit:
 
         Begins by clearing them, so that it can be called again after it failed. Returns the summed loss.
         """
-        self._model.zero_grad()
+        self._forget_gradients()
         total = torch.zeros((), device=batch.device)
         for part in torch.split(batch, rows):
-            logits = self._model.fuse_logits(*self._train.inputs(part))
-            loss = self._model.loss(logits, self._train.targets[part]) * len(part)
+            logits = self._model.combine(*self._train.inputs(part))
+            loss = self._model.criterion(logits, self._train.targets[part]) * len(part)
             (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 
+    def _forget_gradients(self) -> None:
+        for parameter in self._learnt:
+            parameter.grad = None
+
     def _scores(self, rows: _Tensors) -> Scores:
         self._model.eval_mode()
         with torch.inference_mode():
-            logits = _in_batches(self._model.fuse_logits, rows, self._pass_size).cpu()
+            logits = _in_batches(self._model, rows, self._pass_size).cpu()
             return score(self._model, logits, rows.targets.cpu(), rows.n_starters.cpu())
 
     def _weights(self) -> dict[str, Tensor]:
@@ -365,7 +369,7 @@ class _Fit:
             for name, parameter in self._model.named_parameters()
             if parameter.grad is not None
         }
-        self._model.zero_grad()
+        self._forget_gradients()
         embeddings = None if rows.embeddings is None else Distribution.of(rows.embeddings[rows.has_image])
         losses = (before, *(report.train_loss for report in history))
         return Diagnostics(reason, rate, losses, Distribution.of(rows.tabular), embeddings, norms)
