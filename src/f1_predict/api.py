@@ -25,6 +25,7 @@ from f1_predict.forecasting import (
     race_events,
 )
 from f1_predict.forecasting.names import quoted
+from f1_predict.forecasting.rows import as_pandas
 from f1_predict.horizon import AfterLap, Horizon, PreRace, RaceArchive, Snapshot
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.tables import read_store
@@ -320,8 +321,4 @@ class Predictor:
 
 def _as(frame: pl.DataFrame, pandas: bool) -> Any:
     """The frame, or a pandas one with the same columns; lists stay lists."""
-    if not pandas:
-        return frame
-    from pandas import DataFrame
-
-    return DataFrame(frame.to_dict(as_series=False))
+    return as_pandas(frame) if pandas else frame

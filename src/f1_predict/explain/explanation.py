@@ -23,6 +23,7 @@ from f1_predict.explain.attribution import captum_attr, heat_map, of_features
 from f1_predict.explain.occlusion import DriverPicture, Pixels, picture_of
 from f1_predict.explain.question import Question
 from f1_predict.features.catalogue import FEATURES
+from f1_predict.forecasting.rows import as_pandas
 from f1_predict.horizon import RaceInfo, Snapshot
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.trace_layout import Layout
@@ -105,7 +106,7 @@ class Explanation:
 
     def to_pandas(self) -> dict[str, Any]:
         """`features` and `laps` by these names, as pandas frames."""
-        return {"features": self.features.to_pandas(), "laps": self.laps.to_pandas()}
+        return {"features": as_pandas(self.features), "laps": as_pandas(self.laps)}
 
     def overlay(self) -> Pixels:
         """The picture with its heat map over it: uint8 (H, W, 3).

@@ -135,3 +135,10 @@ def forecast_of(snapshot: Snapshot, forecast: pl.DataFrame, model: str, notes: t
     order = (pl.col("predicted_rank"), pl.col("p_finish").neg(), pl.col("driver_id"))
     rows = rows.select(pl.col(name).cast(kind) for name, kind in FORECAST_COLUMNS.items()).sort(*order)
     return RaceForecast(snapshot.race, rows, notes)
+
+
+def as_pandas(frame: pl.DataFrame) -> Any:
+    """The same columns as a pandas frame; lists stay lists, and pyarrow is not needed."""
+    from pandas import DataFrame
+
+    return DataFrame(frame.to_dict(as_series=False))
