@@ -15,6 +15,7 @@ import polars as pl
 from f1_predict.errors import ConfigError, HorizonError
 from f1_predict.explain import Explanation
 from f1_predict.explain import explain as explain_driver
+from f1_predict.features import RaceFeatures, features_of_races
 from f1_predict.forecasting import (
     RaceForecast,
     Replay,
@@ -95,6 +96,7 @@ class Predictor:
         self.forecaster, self.archive, self.name = forecaster, archive, name
         self._manifest, self._cache = manifest, cache
         self._replays: dict[str, Replay] = {}
+        self._features: dict[str, RaceFeatures] = {}
 
     @property
     def manifest(self) -> Manifest | None:
@@ -255,6 +257,13 @@ class Predictor:
         """
         return _as(race_events(self.archive, self.find(race)), pandas)
 
+    def prepare(self) -> None:
+        """Compute now what the forecasts of each race share, for who will ask of many: seconds for thirty seasons.
+
+        The first forecast of a race is then as quick as the others; no forecast changes.
+        """
+        self._features = features_of_races(self.archive, self.forecaster.feature_config)
+
     def find(self, race: str) -> str:
         """The race_id of a race by its name.
 
@@ -291,7 +300,9 @@ class Predictor:
         return [PreRace(), *(AfterLap(lap) for lap in range(step, last, step)), AfterLap(last)]
 
     def _forecasts(self, race_id: str, horizons: list[Horizon]) -> Iterator[RaceForecast]:
-        replay = self._replays.pop(race_id, None) or Replay(self.forecaster, self.archive, race_id, self._cache)
+        replay = self._replays.pop(race_id, None) or Replay(
+            self.forecaster, self.archive, race_id, self._cache, self._features.get(race_id)
+        )
         while len(self._replays) >= RACES_KEPT:
             del self._replays[next(iter(self._replays))]
         self._replays[race_id] = replay

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 import pytest
 
 from f1_predict.config import FeatureConfig
 from f1_predict.errors import HorizonError, NotFoundError
-from f1_predict.features import FEATURE_NAMES, FEATURES, build, build_many
+from f1_predict.features import FEATURE_NAMES, FEATURES, RaceFeatures, build, build_many, features_of_races
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.schemas import Tables
 from tests.features.random_tables import random_tables
@@ -40,6 +41,18 @@ def test_many_cuts_equal_single_builds_bit_for_bit(seed: int) -> None:
     singles = [build(archive.snapshot(*cut)).insert_column(2, pl.lit(cut[1].name).alias("horizon")) for cut in cuts]
     assert many.equals(pl.concat(singles))
     assert many.columns == ["race_id", "driver_id", "horizon", *FEATURE_NAMES]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_features_of_all_races_equal_those_of_each_bit_for_bit(seed: int) -> None:
+    archive = RaceArchive(random_tables(seed))
+    config = FeatureConfig(form_races=2)
+    found = features_of_races(archive, config)
+    assert list(found) == archive.race_ids
+    for race_id, race in found.items():
+        single = RaceFeatures.of(archive.snapshot(race_id, PreRace()), config)
+        assert (race.race_id, race.config) == (single.race_id, single.config)
+        np.testing.assert_array_equal(race.before, single.before)
 
 
 def test_settings_reach_both_ways_of_building() -> None:

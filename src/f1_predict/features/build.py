@@ -20,7 +20,7 @@ from f1_predict.features.conditions import at_cut
 from f1_predict.features.history import History
 from f1_predict.features.records import race_records
 from f1_predict.features.sessions import Field, Floats
-from f1_predict.horizon import Horizon, RaceArchive, Snapshot
+from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot
 
 DEFAULTS = FeatureConfig()
 _COLUMNS = {name: column for column, name in enumerate(FEATURE_NAMES)}
@@ -61,6 +61,19 @@ class RaceFeatures:
                 "Make RaceFeatures of each race."
             )
         return _values(snapshot, self.before, self.config)
+
+
+def features_of_races(archive: RaceArchive, config: FeatureConfig = DEFAULTS) -> dict[str, RaceFeatures]:
+    """RaceFeatures of every race by race_id, in one pass through the archive.
+
+    Each is that of `RaceFeatures.of` bit for bit: a race is learnt from only after its own were made.
+    """
+    history, found = History(config), {}
+    for record in race_records(archive.tables):
+        start = archive.snapshot(record.race_id, PreRace())
+        found[record.race_id] = RaceFeatures(record.race_id, _before(history, start), config)
+        learn(history, record)
+    return found
 
 
 def build(snapshot: Snapshot, config: FeatureConfig = DEFAULTS) -> pl.DataFrame:

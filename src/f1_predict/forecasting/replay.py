@@ -48,6 +48,7 @@ class Replay:
         archive: the races; forecasts see Snapshots of it, never its results.
         race_id: the race.
         cache: embeddings on disk, looked up and added to when many pictures are wanted; None for none.
+        known: the race's features by the forecaster's settings, if they were computed before.
 
     Raises:
         NotFoundError: if there is no such race.
@@ -55,13 +56,18 @@ class Replay:
     """
 
     def __init__(
-        self, forecaster: Forecaster, archive: RaceArchive, race_id: str, cache: EmbeddingCache | None = None
+        self,
+        forecaster: Forecaster,
+        archive: RaceArchive,
+        race_id: str,
+        cache: EmbeddingCache | None = None,
+        known: features.RaceFeatures | None = None,
     ) -> None:
         entries_of(archive, race_id)
         start = archive.snapshot(race_id, PreRace())
         self.race = start.race
         self._forecaster, self._archive, self._cache = forecaster, archive, cache
-        self._features = features.RaceFeatures.of(start, forecaster.feature_config)
+        self._features = known or features.RaceFeatures.of(start, forecaster.feature_config)
         self._known: dict[str, CutEmbeddings] = {}
         self._size = BatchSize(BATCH, "encoding pictures")
 

@@ -130,7 +130,8 @@ def server_of(app: FastAPI, *, verbose: bool = False) -> uvicorn.Server:
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Forecast the last race that can be, so that the first visitor need not wait for what is made once."""
+    """Make what is made once, and forecast the last race that can be, so that no visitor need wait for it."""
+    predictor.prepare()
     ready = _last_ready(predictor)
     if ready is not None:
         race_id, laps = ready
