@@ -145,8 +145,7 @@ class OpenVino:
     """The folded network, computed by OpenVINO on the CPU, with as many threads as torch has now.
 
     Compiled for AT_ONCE pictures, the last few filled up with one again: OpenVINO keeps memory for every other number
-    of pictures that it is ever given (openvinotoolkit/openvino issue 34289), and so a picture's numbers do not depend
-    on how many come with it.
+    of pictures that it is ever given; and so a picture's numbers do not depend on how many come with it.
 
     Args:
         model: made by `openvino_model`, quantised or not.
