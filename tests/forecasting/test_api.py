@@ -125,14 +125,12 @@ def test_notes_say_what_a_reader_should_know(world: World, tmp_path: Path) -> No
 
 
 def test_what_is_prepared_changes_no_forecast(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {lap: predictor.predict(RACE, lap) for lap in (None, 3)}
     fresh = Predictor(predictor.forecaster, predictor.archive, "m")
     fresh.prepare()
     monkeypatch.setattr("f1_predict.features.RaceFeatures.of", lambda *_: pytest.fail("computed again"))
-    for lap in (None, 3):
-        made = fresh.predict(RACE, lap)
-        monkeypatch.undo()
-        assert made.drop("model").equals(predictor.predict(RACE, lap).drop("model"))
-        monkeypatch.setattr("f1_predict.features.RaceFeatures.of", lambda *_: pytest.fail("computed again"))
+    for lap, expected in wanted.items():
+        assert fresh.predict(RACE, lap).drop("model").equals(expected.drop("model"))
 
 
 def test_a_few_races_are_kept_and_no_more(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,12 +68,10 @@ def features_of_races(archive: RaceArchive, config: FeatureConfig = DEFAULTS) ->
 
     Each is that of `RaceFeatures.of` bit for bit: a race is learnt from only after its own were made.
     """
-    history, found = History(config), {}
-    for record in race_records(archive.tables):
-        start = archive.snapshot(record.race_id, PreRace())
-        found[record.race_id] = RaceFeatures(record.race_id, _before(history, start), config)
-        learn(history, record)
-    return found
+    return {
+        race_id: RaceFeatures(race_id, _before(history, archive.snapshot(race_id, PreRace())), config)
+        for race_id, history in _before_each(archive, config)
+    }
 
 
 def build(snapshot: Snapshot, config: FeatureConfig = DEFAULTS) -> pl.DataFrame:
@@ -130,13 +128,19 @@ def values_of_cuts(
     for index, (race_id, _) in enumerate(cuts):
         archive.rows("races", race_id)  # an unknown race is an error, not a missing row
         wanted.setdefault(race_id, []).append(index)
+    for race_id, history in _before_each(archive, config):
+        race: RaceFeatures | None = None
+        for index in wanted.get(race_id, ()):
+            snapshot = archive.snapshot(*cuts[index])
+            race = race or RaceFeatures(race_id, _before(history, snapshot), config)
+            yield index, snapshot, race.values(snapshot)
+
+
+def _before_each(archive: RaceArchive, config: FeatureConfig) -> Iterator[tuple[str, History]]:
+    """Every race in the order of time, and what the races before it tell: the race itself is learnt afterwards."""
     history = History(config)
     for record in race_records(archive.tables):
-        race: RaceFeatures | None = None
-        for index in wanted.get(record.race_id, ()):
-            snapshot = archive.snapshot(*cuts[index])
-            race = race or RaceFeatures(record.race_id, _before(history, snapshot), config)
-            yield index, snapshot, race.values(snapshot)
+        yield record.race_id, history
         learn(history, record)
 
 

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from f1_predict.api import Predictor, open_predictor
 from f1_predict.errors import ConfigError
-from f1_predict.forecasting import RaceForecast, entries_of, find_race, find_starter, horizon_after, race_events
+from f1_predict.forecasting import RaceForecast, entries_of, find_driver, find_race, horizon_after, race_events
 from f1_predict.forecasting.rows import parquet_of
 from f1_predict.horizon import RaceArchive
 from f1_predict.report import forecast_view
@@ -81,8 +81,8 @@ def show_forecast(
     archive = RaceArchive(read_store(data))
     race_id = find_race(archive.races, race)  # what is not there is said before a model is loaded
     horizon_after(archive, race_id, lap)
-    entries_of(archive, race_id)
-    chosen = [find_starter(archive, race_id, name) for name in drivers]
+    field = entries_of(archive, race_id)["driver_id"].to_list()
+    chosen = [find_driver(field, name) for name in drivers]
     forecast = open_predictor(model, data, archive).forecast(race_id, lap)
     shown = forecast.only(chosen) if chosen else forecast
     for name, path in outputs.given.items():

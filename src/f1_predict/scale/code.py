@@ -22,7 +22,7 @@ def digest_of_code(libraries: Sequence[str], parts: Sequence[str] = (".",)) -> s
     hasher = hashlib.sha256()
     for part in parts:
         place = PACKAGE / part
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        for path in [place] if place.suffix == ".py" else sorted(place.rglob("*.py")):
             hasher.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for name in libraries:
         hasher.update(f"{name} {_version(name)}\0".encode())

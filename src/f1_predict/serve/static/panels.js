@@ -107,13 +107,13 @@
         svg("title", { text: times > 1 ? `lap ${one.lap}, ${times.toFixed(1)} times as much as shown` : `lap ${one.lap}` }));
     });
     const ticks = [1, ...[10, 20, 30, 40, 50, 60, 70].filter((lap) => lap <= last)];
-    const whole = rows.find((one) => one.lap === last), cut = Math.abs(whole.change) / most;
+    const beyond = Math.abs(rows.find((one) => one.lap === last).change) / most;
     return html("div", {}, svg("svg", {
       viewBox: `0 0 ${last * 10} ${high}`, class: "lap-bars", role: "img",
       "aria-label": `Bars upwards help him, downwards cost him. The laps that mattered most: ${[first, second, third].filter(Boolean).map((one) => one.lap).join(", ")}.`,
     }, svg("line", { x1: 0, x2: last * 10, y1: middle, y2: middle }), ...bars,
     ...ticks.map((lap) => svg("text", { x: (lap - 0.5) * 10, y: high - 3, "text-anchor": "middle", text: lap }))),
-    ...(cut > 1 ? [html("p", { class: "muted", text: `The bar of lap ${last} is cut: where the lines end counts ${cut.toFixed(1)} times as much as the next lap.` })] : []));
+    ...(beyond > 1 ? [html("p", { class: "muted", text: `The bar of lap ${last} is cut: where the lines end counts ${beyond.toFixed(1)} times as much as the next lap.` })] : []));
   }
 
   F1.known = (told, forecast, words) => {
