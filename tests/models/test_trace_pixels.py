@@ -398,15 +398,15 @@ def test_gap_grid_and_facts_of_a_lapped_car_and_a_pit_lane_start() -> None:
     first, last = scene.drivers["car_00"][0], scene.drivers["car_02"][0]
     assert first.position[:2].tolist() == [3.0, 1.0]
     assert last.gap[1:].tolist() == pytest.approx([1.0 * lap for lap in range(1, 21)])
-    assert scene.facts["car_02"] == [
+    assert scene.facts("car_02") == [
         ("Last lap shown", "20 of 20"),
         ("Running position", "3"),
         ("Gap to the leader", "20.0 s"),
         ("Grid slot", "2"),
         ("Pit lane visits", "0"),
     ]
-    assert ("Grid slot", "pit lane") in scene.facts["car_00"]
-    assert ("Gap to the leader", "none, leads") in scene.facts["car_00"]
+    assert ("Grid slot", "pit lane") in scene.facts("car_00")
+    assert ("Gap to the leader", "none, leads") in scene.facts("car_00")
 
 
 def test_laps_of_drivers_who_are_not_entered_are_left_out() -> None:

@@ -7,7 +7,7 @@ own marks. Around the plot box stand title, axes and legend. Knows nothing of wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -31,11 +31,13 @@ from f1_predict.models.trace_data import Floats
 from f1_predict.models.trace_layout import Layout, Panel
 
 Pixels = npt.NDArray[np.uint8]
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
 _DPI = 100.0
 _POINTS_PER_PIXEL = 72.0 / _DPI
 _FONT = "DejaVu Sans"  # comes with matplotlib, so pictures do not depend on the fonts of the machine
-_FRAMES_KEPT, _STAMPS_KEPT, _PENS_KEPT = 8, 256, 64
+FRAMES_KEPT, _STAMPS_KEPT, _PENS_KEPT = 8, 256, 64
 
 # What matplotlib reads while it draws text; a user's own settings must not change the pictures.
 _TEXT_SETTINGS: dict[Any, Any] = {
@@ -59,6 +61,21 @@ _IDENTITY = IdentityTransform()
 def _mark(marker: str, size: float) -> tuple[Path, Transform]:
     style = MarkerStyle(marker)
     return style.get_path(), style.get_transform() + Affine2D().scale(size)
+
+
+@lru_cache(maxsize=64)
+def opaque(colour: str) -> np.uint32:
+    """The four bytes of a pixel as one number: setting it is several times as fast as setting each."""
+    return np.uint32(
+        np.array([*(round(255 * part) for part in to_rgb(colour)), 255], dtype=np.uint8).view(np.uint32)[0]
+    )
+
+
+def keep(kept: dict[KeyT, ValueT], key: KeyT, value: ValueT, most: int) -> None:
+    """Keep a value that was made, in place of the oldest where there are `most` already."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 @contextmanager
@@ -87,8 +104,8 @@ class Shown(Protocol):
         """All that the layout depends on."""
 
     @property
-    def facts(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """Lines on each driver as (what, value)."""
+    def facts(self) -> Callable[[str], Sequence[tuple[str, str]]]:
+        """Gives lines on a driver as (what, value)."""
 
 
 SceneT = TypeVar("SceneT", bound=Shown)
@@ -117,6 +134,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         self._renderer = FigureCanvasAgg(self._figure).get_renderer()  # type: ignore[no-untyped-call]
         self._page: Pixels = np.asarray(self._renderer.buffer_rgba())
         self._area = self._page[top : top + height, left : left + width]
+        self._pixels: npt.NDArray[np.uint32] = self._area.view(np.uint32)[..., 0]
         self._inside = Bbox.from_bounds(left, config.height - top - height, width, height)
         self._everywhere = Bbox.from_bounds(0, 0, config.width, config.height)
         self._frames: dict[Hashable, Pixels] = {}
@@ -145,7 +163,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         left, top, width, height = self._box
         self._stamp(left, top - 56, 690, 24, printable(title[0], 70), 15, weight="bold")
         self._stamp(left, top - 28, 690, 20, printable(title[1], 96), 11.5)
-        facts = scene.facts.get(driver_id, [])
+        facts = scene.facts(driver_id)
         for row, (what, value) in enumerate(facts):
             y = top + height - 18 - 17 * (len(facts) - 1 - row)
             self._stamp(left + width + 16, y, 118, 17, printable(what, 24), 11, colour=look.EDGE)
@@ -158,8 +176,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         """Draw what the pictures of the scene share, unless it is the scene drawn last."""
         if self._scene is scene:
             return
-        self._area[..., :3] = [round(255 * part) for part in to_rgb(self.back)]
-        self._area[..., 3] = 255
+        self._pixels[...] = opaque(self.back)
         self._draw_shared(scene)
         self._background = self._area.copy()
         self._scene = scene
@@ -216,8 +233,6 @@ class PageCanvas(ABC, Generic[SceneT]):
         """A pen, made once: a scene's pictures are all drawn with the same few."""
         key = (colour, alpha, width, None if clip is None else clip.bounds, cap, join, snap)
         if key not in self._pens:
-            while len(self._pens) >= _PENS_KEPT:
-                del self._pens[next(iter(self._pens))]
             pen: GraphicsContextBase = self._renderer.new_gc()
             pen.set_clip_rectangle(self._inside if clip is None else clip)
             pen.set_foreground((*to_rgb(colour), alpha), isRGBA=True)
@@ -226,7 +241,7 @@ class PageCanvas(ABC, Generic[SceneT]):
             pen.set_capstyle(cap)
             pen.set_joinstyle(join)
             pen.set_snap(snap)
-            self._pens[key] = pen
+            keep(self._pens, key, pen, _PENS_KEPT)
         return self._pens[key]
 
     # ---- around the plot box ----
@@ -252,11 +267,9 @@ class PageCanvas(ABC, Generic[SceneT]):
         key = (text, size, colour, weight)
         place = self._page[y : y + height, x : x + width]
         if key not in self._stamps:
-            while len(self._stamps) >= _STAMPS_KEPT:
-                del self._stamps[next(iter(self._stamps))]
             clip = Bbox.from_bounds(x, self._height - y - height, width, height)
             self._text(x, y + height / 2, text, size, colour=colour, weight=weight, clip=clip)
-            self._stamps[key] = place.copy()
+            keep(self._stamps, key, place.copy(), _STAMPS_KEPT)
         else:
             place[...] = self._stamps[key]
 
@@ -266,8 +279,6 @@ class PageCanvas(ABC, Generic[SceneT]):
         axes = scene.axes
         if axes in self._frames:
             return self._frames[axes]
-        while len(self._frames) >= _FRAMES_KEPT:
-            del self._frames[next(iter(self._frames))]
         left, top, width, height = self._box
         page = self._page
         page[...] = 255
@@ -284,7 +295,7 @@ class PageCanvas(ABC, Generic[SceneT]):
                 self._text(left - 8, y, text, 10, align="right")
             self._text(left - 56, panel.top + panel.height / 2, panel.label, 11, align="center", rotation=90)
             self._legend(scene, panel)
-        self._frames[axes] = page.copy()
+        keep(self._frames, axes, page.copy(), FRAMES_KEPT)
         return self._frames[axes]
 
     def _legend(self, scene: SceneT, panel: Panel) -> None:

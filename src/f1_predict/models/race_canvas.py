@@ -6,15 +6,13 @@ There is no text, and colours are the same for everyone. Knows nothing of races,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.colors import to_rgb
 
 from f1_predict.config import PictureConfig
 from f1_predict.models import race_layout as look
-from f1_predict.models.page_canvas import PageCanvas
+from f1_predict.models.page_canvas import PageCanvas, opaque
 from f1_predict.models.race_data import History, RaceScene
 from f1_predict.models.race_layout import INSTRUMENTS, RaceLayout, Rect, make_race_layout
 from f1_predict.models.trace_data import Floats
@@ -33,14 +31,6 @@ LATELY = 3
 NEAR = 6
 """Places ahead and behind up to which cars have a line in the lane of cars around."""
 _BREAK = np.array([np.nan])
-
-
-@lru_cache(maxsize=64)
-def _opaque(colour: str) -> np.uint32:
-    """The four bytes of a pixel as one number: setting it is several times as fast as setting each."""
-    return np.uint32(
-        np.array([*(round(255 * part) for part in to_rgb(colour)), 255], dtype=np.uint8).view(np.uint32)[0]
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +65,6 @@ class RaceCanvas(PageCanvas[RaceScene]):
         super().__init__(config)
         self._scale = config.plot_box[3] / (4.0 * look.CELLS)  # lines are as wide as in the usual plot box
         self._placed: _Placed | None = None
-        left, top, width, height = config.plot_box
-        self._pixels: npt.NDArray[np.uint32] = self._page.view(np.uint32)[top : top + height, left : left + width, 0]
 
     def _layout_of(self, scene: RaceScene) -> RaceLayout:
         return make_race_layout(scene.axes, self._box)
@@ -124,7 +112,7 @@ class RaceCanvas(PageCanvas[RaceScene]):
 
     def _fill(self, left: int, right: int, top: int, bottom: int, colour: str) -> None:
         """A rectangle of whole pixels of the plot box."""
-        self._pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = _opaque(colour)
+        self._pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = opaque(colour)
 
     def _rows(self, panel: Panel, values: Floats) -> Ints:
         """Pixels from the top of the plot box; -1 for NaN."""
@@ -137,7 +125,7 @@ class RaceCanvas(PageCanvas[RaceScene]):
         if len(rows):
             every = (rows[:, None] + np.arange(-half, half + 1)).ravel()
             every = every[(every >= 0) & (every < self._box[3])]
-            self._pixels[every, place.left : place.right] = _opaque(colour)
+            self._pixels[every, place.left : place.right] = opaque(colour)
 
     def _thin(self, x: Floats, y: Floats, colour: str, wide: float) -> None:
         """Thin lines, where round ends would not be seen and take time."""

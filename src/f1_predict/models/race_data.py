@@ -6,6 +6,7 @@ the in-race features judge them. It must not know how pictures are drawn or wher
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -103,7 +104,7 @@ class RaceScene:
         now: NOW -> (n,) numbers of the starters at the cut, NaN = unknown or not yet.
         between: (n, n) seconds by which car j is ahead of car i, NaN unless both run.
         ahead, behind: (n,) row of the running car one place ahead and behind, -1 = none.
-        facts: a few lines on each driver for the right-hand side, (what, value).
+        facts: gives a few lines on a driver for the right-hand side, (what, value).
     """
 
     axes: RaceAxes
@@ -114,7 +115,7 @@ class RaceScene:
     between: Floats
     ahead: list[int]
     behind: list[int]
-    facts: dict[str, list[tuple[str, str]]]
+    facts: Callable[[str], list[tuple[str, str]]]
 
 
 def race_scene(snapshot: Snapshot, past_races: int) -> RaceScene:
@@ -150,7 +151,7 @@ def race_scene(snapshot: Snapshot, past_races: int) -> RaceScene:
         between=gap[:, None] - gap[None, :],
         ahead=cut.neighbour(-1).tolist(),
         behind=cut.neighbour(1).tolist(),
-        facts={driver: _facts(snapshot, now, rows[driver]) for driver in drivers},
+        facts=lambda driver: _facts(snapshot, now, rows[driver]),
     )
 
 

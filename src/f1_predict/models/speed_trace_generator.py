@@ -148,8 +148,9 @@ class SpeedTraceGenerator:
         scene = self._scene(snapshot, "relative")
         drivers = snapshot.driver_ids if drivers is None else list(drivers)
         _, _, width, height = self.config.plot_box
-        images = np.zeros((len(drivers), height, width, 3), dtype=np.uint8)
+        images = np.empty((len(drivers), height, width, 3), dtype=np.uint8)
         present = np.array([driver in scene.drivers for driver in drivers], dtype=np.bool_)
+        images[~present] = 0
         with self._drawing() as canvas:
             for i in np.flatnonzero(present):
                 copy_rgb(canvas.draw_area(scene, drivers[i]), images[i])

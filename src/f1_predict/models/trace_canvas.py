@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from f1_predict.config import PictureConfig
 from f1_predict.models import trace_layout as look
-from f1_predict.models.page_canvas import PageCanvas
-from f1_predict.models.trace_data import Floats, Scene, Trace
+from f1_predict.models.page_canvas import FRAMES_KEPT, PageCanvas, Pixels, keep
+from f1_predict.models.trace_data import AxesKey, Floats, Scene, Trace
 from f1_predict.models.trace_layout import Layout, Panel, make_layout
 
 _AGES = (1.0, 0.55, 0.38, 0.27, 0.20)
@@ -26,9 +27,17 @@ class TraceCanvas(PageCanvas[Scene]):
     def _legend_of(self, scene: Scene, panel: str) -> list[tuple[str, str, str]]:
         return look.legend_of(scene.axes, panel)
 
+    def __init__(self, config: PictureConfig) -> None:
+        super().__init__(config)
+        self._grids: dict[AxesKey, Pixels] = {}
+
     def _draw_shared(self, scene: Scene) -> None:
         layout = self._layout_of(scene)
-        self._draw_grid(layout)
+        if scene.axes in self._grids:
+            self._area[...] = self._grids[scene.axes]
+        else:
+            self._draw_grid(layout)
+            keep(self._grids, scene.axes, self._area.copy(), FRAMES_KEPT)
         self._draw_pace(layout, scene)
         self._draw_field(layout, scene.field)
 
@@ -55,8 +64,8 @@ class TraceCanvas(PageCanvas[Scene]):
         known = ~np.isnan(scene.pace)
         half = 0.5 / scene.axes.laps
         zero = float(panel.y(np.array(0.0)))
-        for x, y in zip(scene.pace_x[known], panel.y(scene.pace[known]), strict=True):
-            start, end = layout.x(np.array([x - half, x + half]))
+        x = scene.pace_x[known]
+        for start, end, y in zip(layout.x(x - half), layout.x(x + half), panel.y(scene.pace[known]), strict=True):
             self._line(np.array([start, end, end, start]), np.array([zero, zero, y, y]), look.AMBER, 0.0, fill=True)
 
     def _draw_field(self, layout: Layout, traces: list[Trace]) -> None:

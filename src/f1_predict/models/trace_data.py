@@ -6,10 +6,9 @@ know how pictures are drawn or where they are stored.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,7 +83,7 @@ class Scene:
         pace_x, pace: the field's own pace per lap in per cent of its racing pace, for the strip at the top.
         field: the traces drawn faintly behind every driver.
         drivers: the traces of each driver who has any, oldest race first.
-        facts: a few lines on each driver for the right-hand side, (what, value).
+        facts: gives a few lines on a driver for the right-hand side, (what, value).
     """
 
     axes: AxesKey
@@ -92,7 +91,7 @@ class Scene:
     pace: Floats
     field: list[Trace]
     drivers: dict[str, list[Trace]]
-    facts: dict[str, list[tuple[str, str]]] = dataclasses.field(default_factory=dict)
+    facts: Callable[[str], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,11 +228,12 @@ def scene_of_snapshot(snapshot: Snapshot, scale: Scale, past_races: int) -> Scen
         pace=field_pace(reference, own),
         field=[traces[i] for i in shown],
         drivers={drivers[i]: [traces[i]] for i in shown},
-        facts={drivers[i]: _facts(table, i, int(slots[i]), race.scheduled_laps) for i in shown},
+        facts=lambda driver: _facts(table, drivers.index(driver), slots, race.scheduled_laps),
     )
 
 
-def _facts(table: LapTable, row: int, grid: int, scheduled: int) -> list[tuple[str, str]]:
+def _facts(table: LapTable, row: int, slots: Floats, scheduled: int) -> list[tuple[str, str]]:
+    grid = int(slots[row])
     lap = int(np.flatnonzero(~np.isnan(table.time[row]))[-1])
     gap = table.end[row, lap] - np.nanmin(table.end[:, lap])
     known = table.pit_known[row].any()
@@ -284,10 +284,10 @@ def _scene_of_past(snapshot: Snapshot, scale: Scale, past_races: int) -> Scene:
         pace=np.empty(0),
         field=[own_traces[-1] for own_traces in shown.values()],
         drivers=shown,
-        facts={
-            d: [("Races shown", str(len(races))), ("Latest", races[-1].replace("_", " "))]
-            for d, races in wanted.items()
-        },
+        facts=lambda driver: [
+            ("Races shown", str(len(wanted[driver]))),
+            ("Latest", wanted[driver][-1].replace("_", " ")),
+        ],
     )
 
 
@@ -376,7 +376,7 @@ def scene_of_lists(
         pace=nothing if alone else field_pace(reference, own),
         field=[] if alone else list(traces.values()),
         drivers={driver: [traces[driver]] for driver in drawn},
-        facts={driver: _list_facts(times[driver], unit) for driver in drawn},
+        facts=lambda driver: _list_facts(times[driver], unit),
     )
 
 
