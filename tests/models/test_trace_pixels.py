@@ -21,7 +21,7 @@ from f1_predict.errors import PictureError
 from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive, Snapshot
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator, read_plot_area
 from f1_predict.models.trace_data import AxesKey, field_pace, field_reference, lap_table, scene_of_snapshot
-from f1_predict.models.trace_files import encode_png
+from f1_predict.models.trace_files import copy_rgb, encode_png
 from f1_predict.models.trace_layout import make_layout
 from f1_predict.schemas import Tables, dtypes, empty
 from tests.small_tables import random_tables
@@ -407,6 +407,19 @@ def test_gap_grid_and_facts_of_a_lapped_car_and_a_pit_lane_start() -> None:
     ]
     assert ("Grid slot", "pit lane") in scene.facts("car_00")
     assert ("Gap to the leader", "none, leads") in scene.facts("car_00")
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(1, 1, 4), (3, 1, 4), (1, 2, 4), (31, 47, 4), (31, 47, 3)])
+def test_pixels_are_copied_as_plain_assignment_does_it_and_nothing_beside_them_is_touched(
+    height: int, width: int, channels: int
+) -> None:
+    page = np.random.default_rng(0).integers(0, 256, (height + 9, width + 9, channels), dtype=np.uint8)
+    source = page[4 : 4 + height, 5 : 5 + width]
+    rows = np.full((height + 2, 1 + 3 * width), 7, dtype=np.uint8)
+    copy_rgb(source, rows[1:-1, 1:].reshape(height, width, 3))
+    assert (rows[1:-1, 1:].reshape(height, width, 3) == source[..., :3]).all()
+    assert (rows[[0, -1]] == 7).all()
+    assert (rows[:, 0] == 7).all()
 
 
 def test_laps_of_drivers_who_are_not_entered_are_left_out() -> None:

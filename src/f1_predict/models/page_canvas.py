@@ -139,6 +139,7 @@ class PageCanvas(ABC, Generic[SceneT]):
         self._everywhere = Bbox.from_bounds(0, 0, config.width, config.height)
         self._frames: dict[Hashable, Pixels] = {}
         self._stamps: dict[tuple[str, float, str, str], Pixels] = {}
+        self._points = Path(np.empty((0, 2)))  # one for all lines: making one takes longer than to draw a short line
         self._pens: dict[Hashable, GraphicsContextBase] = {}
         self._scene: SceneT | None = None
         self._background: Pixels = self._area.copy()
@@ -221,9 +222,9 @@ class PageCanvas(ABC, Generic[SceneT]):
     def _path(self, x: Floats, y: Floats) -> Path:
         points = np.empty((len(x), 2))
         points[:, 0], points[:, 1] = x, self._height - y
-        path = Path(points)
-        path.should_simplify = False  # pixels must not depend on rcParams["path.simplify"]
-        return path
+        self._points.vertices = points
+        self._points.should_simplify = False  # pixels must not depend on rcParams["path.simplify"]
+        return self._points
 
     def _pen(
         self, colour: str, alpha: float, width: float, clip: Bbox | None,
