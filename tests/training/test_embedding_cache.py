@@ -17,6 +17,7 @@ from f1_predict.cli import main
 from f1_predict.errors import ArtefactError, ConfigError, NotFoundError
 from f1_predict.training import cache_care
 from f1_predict.training.embedding_cache import EmbeddingCache
+from f1_predict.training.memory import resident
 from tests.training.cache_writers import Width4, check, key, numbers_of, vectors
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -220,3 +221,19 @@ class TestCare:
             cache_care.measure(tmp_path / "nowhere")
         assert main(["cache", "size", "--embeddings", str(tmp_path / "nowhere")]) == 1
         assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells resident memory")
+def test_what_is_written_takes_no_memory_until_it_is_looked_up(tmp_path: Path) -> None:
+    cache, encoder = EmbeddingCache(tmp_path), Width4()
+    encoder.feature_dim = 1000
+    numbers = np.ones((2000, 1000), dtype=np.float32)
+    keys = [[key(2000 * shard + row) for row in range(2000)] for shard in range(8)]
+    cache.put(encoder, keys[0], numbers)
+    before = resident()
+    for own in keys[1:]:
+        cache.put(encoder, own, numbers)
+    assert resident() - before < 0.3 * 7 * numbers.nbytes
+    found, known = cache.look_up(encoder, [own[5] for own in keys])
+    assert known.all()
+    assert (found == 1.0).all()

@@ -177,3 +177,14 @@ class TestCap:
         for text in ("", "MB", "-1GB", "nanGB", "1TB"):
             with pytest.raises(ConfigError, match="memory must be given as"):
                 bytes_of(text)
+
+
+@linux_only
+def test_freed_memory_goes_back_to_the_system_though_some_blocks_between_stay() -> None:
+    blocks = [bytes(1000) for _ in range(100_000)]
+    stay = blocks[::100]
+    before = memory.resident()
+    del blocks
+    memory.return_free_memory()
+    assert before - memory.resident() > 50_000_000
+    assert all(len(block) == 1000 for block in stay)

@@ -123,7 +123,7 @@ class EmbeddingCache:
         if not (shards.folder / ENCODER_FILE).exists():
             facts = {"identity": encoder.identity, "precision": self.precision, "feature_dim": encoder.feature_dim}
             write_atomically(shards.folder / ENCODER_FILE, (json.dumps(facts, indent=1) + "\n").encode())
-        shards.add(path)
+        shards.written(path.name)
 
     def _shards(self, encoder: Identified) -> _Shards:
         if encoder.identity not in self._opened:
@@ -201,6 +201,14 @@ class _Shards:
         for path in sorted(self.folder.glob("*.safetensors")):
             if path.name not in self._names:
                 self.add(path)
+
+    def written(self, name: str) -> None:
+        """A shard of this name is there and whole, whatever there was before; the next `refresh` opens it.
+
+        Not opened at once: mapped, it would take resident memory while more is encoded.
+        """
+        self._left_out.discard(name)
+        self._names.discard(name)
 
     def add(self, path: Path) -> None:
         """Open one shard and know its pictures; with a warning, leave out what cannot be used."""

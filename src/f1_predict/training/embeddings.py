@@ -24,7 +24,7 @@ from f1_predict.models.speed_trace_generator import read_plot_area
 from f1_predict.scale import Engine
 from f1_predict.training.embedding_cache import Booleans, Floats, Identified
 from f1_predict.training.embedding_cache import EmbeddingCache as EmbeddingCache
-from f1_predict.training.memory import BatchSize
+from f1_predict.training.memory import BatchSize, return_free_memory
 from f1_predict.training.progress import Meter, ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -162,6 +162,7 @@ def keep(
         if digests:
             cache.put(encoder, digests, np.stack([vector for _, vectors in waiting for vector in vectors]))
         waiting.clear()
+        return_free_memory()
 
     with closing(encoded):
         try:
