@@ -204,8 +204,8 @@ class Predictor:
             race: its id, or season and parts of its name.
             driver: its id, or parts of it.
             lap: after the leader completes it, 1 or more; None: before the start.
-            target: "expected_position" (the default), "p_win", "p_podium" or "p_points"; for a model of who is
-                classified "p_finish".
+            target: "expected_position" (the default), "p_win", "p_podium", "p_points" or "p_finish"; for a model of who
+                is classified that alone.
 
         Raises:
             NotFoundError, AmbiguousError: if a name fits no race or driver, or several.

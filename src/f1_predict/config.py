@@ -165,12 +165,14 @@ class TrainingConfig(_Stage):
     The fit starts again, once, from the first weights at `fallback_learning_rate` if the loss of the training
     rows after `stall_epochs` epochs is not below the untrained network's by the share `stall_margin`.
     `restore_best` keeps the weights of the epoch with the lowest validation loss, not the last ones; with
-    `patience`, the fit ends after so many epochs without a lower one.
+    `patience`, the fit ends after so many epochs without a lower one. Networks of who will be classified, which stand
+    beside those of places, learn in batches of `finish_batch_size`.
     """
 
     epochs: int = Field(20, ge=1)
     patience: int | None = Field(None, ge=1)
     batch_size: int = Field(32, ge=1)
+    finish_batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(1e-3, gt=0.0)
     fallback_learning_rate: float = Field(5e-4, gt=0.0)
     stall_epochs: int = Field(3, ge=1)
@@ -253,14 +255,12 @@ class EvaluationConfig(_Stage):
 
     `fractions` are those of a comparison. In a backtest, models of all lap fractions learn from each race cut before
     the start, at `training_cuts` fractions evenly between start and finish, and where it is scored. The design's
-    networks stop after `patience` epochs without a lower validation loss, and those for who is classified learn in
-    batches of `finish_batch_size`: ten seasons of them are to take minutes.
+    networks stop after `patience` epochs without a lower validation loss: ten seasons of them are to take minutes.
     """
 
     fractions: tuple[float, ...] = (0.0, 0.25, 0.5)
     training_cuts: int = Field(9, ge=0, le=99)
     patience: int = Field(4, ge=1)
-    finish_batch_size: int = Field(256, ge=1)
     bootstrap_draws: int = Field(2000, ge=1)
     seed: int = 0
 

@@ -47,7 +47,7 @@ def test_the_answer_is_the_networks_own_for_this_driver(
     snapshot = learnt.archive.snapshot(learnt.new_races[0], AfterLap(LAP))
     values = features.build(snapshot, forecaster.feature_config).select(features.FEATURE_NAMES).to_numpy()
     own = summarise(forecaster.predict_one(snapshot, ROW, values[ROW : ROW + 1])[None])
-    for target in targets_of(head):
+    for target in targets_of(forecaster):
         with torch.no_grad():
             asked = float(Question(forecaster, CARS, target).value(*inputs)[0])
         assert asked == pytest.approx(float(getattr(own, target)[0]), abs=1e-6), target
@@ -64,6 +64,23 @@ def test_who_is_classified_is_explained_as_a_chance(learnt: Learnt) -> None:
     assert found.value == pytest.approx(found.field_value, abs=1e-6)
     moved = {name: abs(found.value - other) for name, other in found.without.items()}
     assert found.shares["picture"] == pytest.approx(moved["picture"] / sum(moved.values()), abs=1e-6)
+
+
+def test_who_is_classified_is_explained_beside_a_model_of_places(learnt: Learnt) -> None:
+    """By the network that says it, whatever the head of the model: bit for bit what that network says alone."""
+    known, finish = learnt.forecaster, with_head(learnt, "finish").model
+    both = Forecaster(
+        known.model, known.encoder, known.normaliser, known.generator, known.feature_config, finish=finish
+    )
+    assert targets_of(both) == (*targets_of(known), "p_finish")
+    moment = (learnt.new_races[0], AfterLap(LAP), ROW)
+    found = learnt.explained(both, *moment, "p_finish")
+    alone = learnt.explained(with_head(learnt, "finish"), *moment)
+    assert (found.target, found.value, found.shares) == ("p_finish", alone.value, alone.shares)
+    assert found.laps.equals(alone.laps)
+    assert found.features.equals(alone.features)
+    np.testing.assert_array_equal(found.heat, alone.heat)
+    assert learnt.explained(both, *moment).to_dict() == learnt.explained(known, *moment).to_dict()
 
 
 @pytest.mark.parametrize(("classes", "starters"), [(6, 10), (10, 10), (13, 10)])

@@ -87,8 +87,9 @@ def network(head: Head, classes: int, width: int, encoder: object) -> MultiModal
 
 
 def write_model(folder: Path, archive: RaceArchive, head: Head, **changes: object) -> Path:
-    """An untrained model as a folder."""
+    """An untrained model as a folder; one of places has a network of who is classified beside it, as usual."""
     encoder = VisionEncoder(weights="random")
+    finish = None if head == "finish" else network("finish", CARS, encoder.feature_dim, encoder)
     values: dict[str, object] = {
         "head": head,
         "output_dim": CARS if head == "position" else 1,
@@ -101,11 +102,13 @@ def write_model(folder: Path, archive: RaceArchive, head: Head, **changes: objec
         "backbone": BackboneRecord(identity=encoder.identity, name=encoder.weights_name, note=encoder.weights_note),
         "horizons": ("pre_race", "lap_4"),
         "data": DataRange(first_race_id="2100_race_1", last_race_id="2100_race_9", seasons=(2100,), races=9, rows=54),
+        "finish_scores": None if finish is None else {},
     } | changes
     return save_model(
         folder,
         network(head, CARS, encoder.feature_dim, encoder),
         Manifest(**values),  # type: ignore[arg-type]
+        finish,
     )
 
 

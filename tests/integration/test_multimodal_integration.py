@@ -20,7 +20,7 @@ from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import coherent, to_field
 from f1_predict.training.artefacts import load_model
-from f1_predict.training.train import EncodedDataset, load_forecaster, save_network, train_network
+from f1_predict.training.train import EncodedDataset, load_forecaster, save_network, train_finish, train_network
 from tests.integration.conftest import HALF, World
 
 
@@ -144,17 +144,21 @@ def test_every_head_learns_and_is_saved(world: World, tmp_path: Path, head: Head
     network = train_network(world.train, world.validation, config)
     losses = [report.train_loss for report in network.result.history]
     assert losses[-1] < losses[0]
-    save_network(tmp_path / "model", network, world.train, world.validation, world.encoder, config)
-    model, manifest = load_model(tmp_path / "model", encoder=world.encoder)
+    beside = None if head == "finish" else train_finish(world.train, world.validation, config)
+    save_network(tmp_path / "model", network, world.train, world.validation, world.encoder, config, beside)
+    model, manifest, finish = load_model(tmp_path / "model", encoder=world.encoder)
     again = replace(network, model=model, normaliser=manifest.restore_normaliser())
     np.testing.assert_array_equal(again.predict(world.test), network.predict(world.test))
     assert (network.sigma is None) == (head != "position_regression")
     snapshot = world.archive.snapshot(world.archive.race_ids[-1], AfterLap(10))
     forecast = load_forecaster(tmp_path / "model", world.encoder).predict(snapshot)
-    if head == "finish":
-        assert forecast["p_finish"].is_between(0.0, 1.0).all()
+    assert forecast["p_finish"].is_between(0.0, 1.0).all()
+    if beside is None:
         assert forecast["p_win"].is_null().all()
+        assert finish is None
     else:
+        np.testing.assert_array_equal(replace(beside, model=finish).predict(world.test), beside.predict(world.test))
+        assert beside.result.history[-1].train_loss < beside.result.history[0].train_loss
         assert sorted(forecast["predicted_rank"]) == list(range(1, 19))
 
 

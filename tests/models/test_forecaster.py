@@ -118,6 +118,26 @@ def test_a_model_of_who_finishes_says_nothing_of_places(
         caster.predict_one(snapshot, 0, values[:1])
 
 
+def test_who_finishes_is_said_beside_places(encoder: VisionEncoder, archive: RaceArchive, tmp_path: Path) -> None:
+    """By the network that knows, unchanged; and places are as they were."""
+    alone, finish = forecaster(encoder, tmp_path), forecaster(encoder, tmp_path, "finish")
+    both = Forecaster(
+        alone.model, encoder, alone.normaliser, alone.generator, alone.feature_config, finish=finish.model
+    )
+    snapshot = archive.snapshot("2101_race_2", AfterLap(12))
+    said = both.predict(snapshot)
+    assert said["p_finish"].equals(finish.predict(snapshot)["p_finish"])
+    assert said.drop("p_finish").equals(alone.predict(snapshot).drop("p_finish"))
+    assert alone.predict(snapshot)["p_finish"].null_count() == 22
+
+
+def test_the_network_beside_is_of_who_finishes_and_beside_places(encoder: VisionEncoder, tmp_path: Path) -> None:
+    for head, beside in (("position", "position"), ("finish", "finish")):
+        one, other = forecaster(encoder, tmp_path, head), forecaster(encoder, tmp_path, beside)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"got head '{beside}' beside head '{head}'"):
+            Forecaster(one.model, encoder, one.normaliser, one.generator, one.feature_config, finish=other.model)
+
+
 def test_other_features_than_this_versions_are_refused(encoder: VisionEncoder, tmp_path: Path) -> None:
     names = ("something_else", *features.FEATURE_NAMES[1:])
     with pytest.raises(FeatureError, match=r"different: .*something_else\). Train it again"):

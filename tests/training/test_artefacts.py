@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -69,7 +70,8 @@ def test_the_round_trip_is_bit_identical(tmp_path: Path, trained: MultiModalFusi
     folder = save_model(tmp_path / "models" / "first", trained, make_manifest())
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "model.safetensors"]
     assert [p.name for p in folder.parent.iterdir()] == ["first"]
-    model, manifest = load_model(folder)
+    model, manifest, finish = load_model(folder)
+    assert finish is None
     assert not model.training
     rows = make_rows(20, 1)
     np.testing.assert_array_equal(predict(model, rows), predict(trained, rows))
@@ -88,16 +90,50 @@ def test_other_heads_come_back(tmp_path: Path, head: str) -> None:
     model = make_model(head=head)
     fusion = make_manifest().fusion.model_copy(update={"head": head})
     folder = save_model(tmp_path / "m", model, make_manifest(head=head, output_dim=1, fusion=fusion))
-    again, _ = load_model(folder)
+    again = load_model(folder).model
     rows = make_rows(5, head=head)
     np.testing.assert_array_equal(predict(again, rows), predict(model, rows))
+
+
+def test_a_network_of_who_is_classified_comes_back_beside_one_of_places(
+    tmp_path: Path, trained: MultiModalFusionModel
+) -> None:
+    beside = make_model(seed=3, head="finish")
+    folder = save_model(tmp_path / "m", trained, make_manifest(finish_scores={"log_loss": 0.5}), beside)
+    assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "model.safetensors"]
+    model, manifest, finish = load_model(folder)
+    assert finish is not None
+    assert not finish.training
+    assert manifest.finish_scores == {"log_loss": 0.5}
+    np.testing.assert_array_equal(predict(model, make_rows(20)), predict(trained, make_rows(20)))
+    rows = make_rows(20, head="finish")
+    np.testing.assert_array_equal(predict(finish, rows), predict(beside, rows))
+    change_manifest(folder, finish_scores=None)
+    with pytest.raises(ArtefactError, match=r"tensor 'finish\..*' must have shape None by the manifest"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("finish", "scores", "message"),
+    [
+        (make_model(head="finish"), None, "its network of who is classified is False and the model's is True"),
+        (None, {}, "its network of who is classified is True and the model's is False"),
+        (make_model(), {}, "its head of the network of who is classified is 'finish' and the model's is 'position'"),
+    ],
+)
+def test_the_network_beside_must_be_in_the_manifest(
+    tmp_path: Path, finish: MultiModalFusionModel | None, scores: dict[str, float] | None, message: str
+) -> None:
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        save_model(tmp_path / "m", make_model(), make_manifest(finish_scores=scores), finish)
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_model_is_replaced_and_nothing_is_left_behind(tmp_path: Path, trained: MultiModalFusionModel) -> None:
     save_model(tmp_path / "m", make_model(5), make_manifest())
     (tmp_path / "m" / "old_notes.txt").write_text("of the old model")
     save_model(tmp_path / "m", trained, make_manifest(scores={"mae": 2.0}))
-    model, manifest = load_model(tmp_path / "m")
+    model, manifest, _ = load_model(tmp_path / "m")
     assert manifest.scores == {"mae": 2.0}
     np.testing.assert_array_equal(predict(model, make_rows(4)), predict(trained, make_rows(4)))
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
@@ -119,7 +155,7 @@ def test_a_failed_replacement_leaves_the_old_model(
     with pytest.raises(ArtefactError, match=r"the model cannot be written \(No space left on device\)"):
         save_model(tmp_path / "m", make_model(9), make_manifest(scores={"mae": 2.5}))
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
-    model, _ = load_model(tmp_path / "m")
+    model = load_model(tmp_path / "m").model
     np.testing.assert_array_equal(predict(model, make_rows(4)), predict(trained, make_rows(4)))
 
 
@@ -230,7 +266,7 @@ def test_the_backbone_must_be_the_one_fitted_with(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m", model, make_manifest(backbone=record, fusion=fusion))
     assert (folder / "model.safetensors").stat().st_size < 200_000, "the backbone's 45 MB stay out"
     images, tabular = torch.randn(1, 3, 64, 64), torch.zeros(1, FEATURES)
-    by_manifest, manifest = load_model(folder)
+    by_manifest, manifest, _ = load_model(folder)
     assert by_manifest.vision_encoder.identity == encoder.identity
     torch.testing.assert_close(by_manifest(images, tabular), model(images, tabular), rtol=0, atol=0)
     other = VisionEncoder(weights="random", seed=4)
@@ -252,7 +288,7 @@ def test_the_runtime_is_part_of_the_backbone(tmp_path: Path) -> None:
     model = MultiModalFusionModel(512, FEATURES, CLASSES, tabular_dim=8, hidden=(32, 16), vision_encoder=encoder)
     manifest = make_manifest(backbone=record, fusion=FusionConfig(tabular_dim=8, hidden=(32, 16)))
     folder = save_model(tmp_path / "m", model, manifest)
-    loaded, _ = load_model(folder)
+    loaded = load_model(folder).model
     assert loaded.vision_encoder.runtime == "torch-bf16"
     assert loaded.vision_encoder.identity == encoder.identity
     with pytest.raises(WeightsError, match=r"weights='random' and runtime='torch-bf16'"):

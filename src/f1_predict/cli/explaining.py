@@ -15,7 +15,7 @@ Target = Annotated[
     typer.Option(
         "--of",
         metavar="WHAT",
-        help="expected_position (if not given), p_win, p_podium or p_points; p_finish for a model that says that.",
+        help="expected_position (if not given), p_win, p_podium, p_points or p_finish.",
     ),
 ]
 

@@ -46,7 +46,7 @@ def train(
     config: Settings = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train the fusion network on pictures and table, and write it as a model folder.
+    """Train the fusion network on pictures and table, a second one for who will be classified, and write both.
 
     Example: f1-predict train --head position --weights random --epochs 20
     """

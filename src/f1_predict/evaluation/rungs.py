@@ -23,7 +23,7 @@ from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.training.cut_table import CutTable, Integers
 from f1_predict.training.field_fit import FieldRows, fit_field
 from f1_predict.training.rows import LabelledRows
-from f1_predict.training.train import EncodedDataset, train_network
+from f1_predict.training.train import EncodedDataset, train_finish, train_network
 
 Floats = NDArray[np.float64]
 
@@ -152,17 +152,13 @@ def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool)
     """The design's network, one fit for all scored fractions; a second one forecasts who is classified."""
     parts = [_encoded(table, _only(cuts, fold.scored_cuts)) for cuts in (fold.train, fold.validation)]
     test = _encoded(table, fold.test, labelled=False)
-    outputs = {}
-    heads: tuple[Head, ...] = ("position", "finish")
-    for head in heads:
-        settings = config.changed("fusion", {"head": head})
-        training: dict[str, object] = {"patience": config.evaluation.patience}
-        if head == "finish":
-            training["batch_size"] = config.evaluation.finish_batch_size
-        settings = settings.changed("training", training)
-        network = train_network(parts[0], parts[1], settings, use_pictures=use_pictures)
-        outputs[head] = network.predict(test, use_pictures=use_pictures)
-    return Output(outputs["position"], outputs["finish"][:, 0])
+    config = config.changed("fusion", {"head": "position"})
+    config = config.changed("training", {"patience": config.evaluation.patience})
+    position, finish = (
+        train(parts[0], parts[1], config, use_pictures=use_pictures).predict(test, use_pictures=use_pictures)
+        for train in (train_network, train_finish)
+    )
+    return Output(position, finish[:, 0])
 
 
 def _encoded(table: CutTable, cuts: Integers, *, labelled: bool = True) -> EncodedDataset:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from f1_predict.config import Head
 from f1_predict.errors import ConfigError
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.probabilities import FLOOR, PODIUM_PLACES, POINTS_PLACES, to_field
@@ -18,12 +17,14 @@ from f1_predict.models.probabilities import FLOOR, PODIUM_PLACES, POINTS_PLACES,
 PLACES = ("expected_position", "p_win", "p_podium", "p_points")
 """What a model of places can be asked for, under the names that its forecasts have; the first one is the default."""
 FINISH = ("p_finish",)
-"""What a model of head "finish" can be asked for."""
+"""What a network of head "finish" can be asked for, by itself or beside one of places."""
 
 
-def targets_of(head: Head) -> tuple[str, ...]:
+def targets_of(forecaster: Forecaster) -> tuple[str, ...]:
     """What a model can be asked to explain, the default first."""
-    return FINISH if head == "finish" else PLACES
+    if forecaster.finish is forecaster.model:
+        return FINISH
+    return PLACES if forecaster.finish is None else PLACES + FINISH
 
 
 class Question:
@@ -36,21 +37,22 @@ class Question:
     Args:
         forecaster: the trained model.
         n_starters: cars in the race.
-        target: one of `targets_of` its head; None: the first of them.
+        target: one of its `targets_of`; None: the first of them.
 
     Raises:
         ConfigError: if the model says nothing of the target.
     """
 
     def __init__(self, forecaster: Forecaster, n_starters: int, target: str | None = None) -> None:
-        model = forecaster.model
-        known = targets_of(model.head)
+        known = targets_of(forecaster)
         if target is not None and target not in known:
             raise ConfigError(
-                f"a model of head '{model.head}' can explain {', '.join(known)}, got '{target}'. Ask for one of these."
+                f"a model of head '{forecaster.model.head}' can explain {', '.join(known)}, got '{target}'. "
+                "Ask for one of these."
             )
-        self.model = model
         self.target = known[0] if target is None else target
+        finish = forecaster.finish if self.target in FINISH else None
+        model = self.model = finish or forecaster.model
         self._field, self._sigma = n_starters, forecaster.sigma
         self._weights = _weights(self.target, n_starters)
         classes = np.eye(model.output_dim)

@@ -41,7 +41,7 @@ FORECAST_COLUMNS: dict[str, pl.DataType] = {
     "race_missing": pl.List(pl.String()),  # codes of known.RACE_MISSING, the same in all rows
     "position_probs": pl.List(pl.Float64()),  # n_starters numbers that sum to 1, first place first
 }
-"""Column -> dtype, in order. What the model does not say is null: p_finish, or all that is about places."""
+"""Column -> dtype, in order. What a model does not say is null: p_finish, or all that is about places."""
 _OF_THE_FIELD = ("race_id", "model", "horizon", "fraction", "cutoff_lap", "n_starters", "race_missing")
 """Columns that are the same in all rows: in the JSON they stand above the field."""
 

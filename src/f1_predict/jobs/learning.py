@@ -21,7 +21,14 @@ from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import summaries, terminal
 from f1_predict.scale import Engine
 from f1_predict.training.embeddings import EmbeddingCache
-from f1_predict.training.train import EncodedDataset, encode_split, save_network, train_network
+from f1_predict.training.train import (
+    EncodedDataset,
+    TrainedNetwork,
+    encode_split,
+    save_network,
+    train_finish,
+    train_network,
+)
 
 LATENCY_CALLS = 20
 
@@ -48,8 +55,27 @@ def train_model(
     network = train_network(
         train, validation, config, encoder=encoder, on_epoch=lambda report: console.print(terminal.epoch_line(report))
     )
-    save_network(model, network, train, validation, encoder, config)
+    save_with_finish(console, model, network, train, validation, encoder, config)
     console.print(f"Best epoch {network.result.best_epoch} of {len(network.result.history)} -> {model}")
+
+
+def save_with_finish(
+    console: Console,
+    model: Path,
+    network: TrainedNetwork,
+    train: EncodedDataset,
+    validation: EncodedDataset,
+    encoder: VisionEncoder,
+    config: Config,
+) -> None:
+    """Write a trained network as a model folder; beside one of places, a network of who will be classified."""
+    finish = None
+    if network.model.head != "finish":
+        console.print("[bold]Who will be classified[/bold]")
+        finish = train_finish(
+            train, validation, config, on_epoch=lambda report: console.print(terminal.epoch_line(report))
+        )
+    save_network(model, network, train, validation, encoder, config, finish)
 
 
 def compare_models(

@@ -13,7 +13,7 @@ from f1_predict.evaluation.compare import ANY_LAP, Comparison
 from f1_predict.evaluation.ladder import moment
 from f1_predict.horizon import AfterLap, FullRace, RaceArchive
 from f1_predict.jobs.forecasts import print_forecast
-from f1_predict.jobs.learning import compare_models
+from f1_predict.jobs.learning import compare_models, save_with_finish
 from f1_predict.jobs.memory import peak_gb
 from f1_predict.jobs.pictures import build_dataset, draw_traces
 from f1_predict.jobs.reporting import write_report
@@ -25,7 +25,7 @@ from f1_predict.scale import Engine
 from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.drawing import DrawingSummary
 from f1_predict.training.split import SeasonSplit
-from f1_predict.training.train import load_forecaster, save_network
+from f1_predict.training.train import load_forecaster
 
 DROPPED_SHARE = 0.2
 """Of the pictures, for the results page's second training."""
@@ -77,7 +77,7 @@ def whole_job(
         console, where.data, where.dataset, where.traces, where.predictions, config, dropped, engine
     )
     comparison, archive = compared.comparison, compared.archive
-    save_network(where.model, comparison.any_lap, *compared.learned, compared.encoder, config)
+    save_with_finish(console, where.model, comparison.any_lap, *compared.learned, compared.encoder, config)
     console.print(f"Model ({ANY_LAP}) -> {where.model}")
     forecaster = load_forecaster(where.model, compared.encoder)
     predictor = Predictor(forecaster, archive, where.model.resolve().name, read_manifest(where.model))

@@ -35,9 +35,12 @@ class Forecaster:
         generator: draws the pictures; nothing is written.
         feature_config: settings of the features that it was trained with.
         sigma: error of the regression head on validation races (see probabilities.spread); unused by the others.
+        finish: a network of head "finish" beside one of places, fitted on the same inputs; None: a model of places then
+            says nothing of who will be classified.
 
     Raises:
-        ConfigError: if the regression head comes without sigma, or another one with it.
+        ConfigError: if the regression head comes without sigma, or another one with it; if `finish` is of another head,
+            or comes beside a model that is of this head itself.
         FeatureError: if the normaliser was fitted on other features than this version computes.
     """
 
@@ -49,11 +52,17 @@ class Forecaster:
         generator: SpeedTraceGenerator,
         feature_config: FeatureConfig,
         sigma: float | None = None,
+        finish: MultiModalFusionModel | None = None,
     ) -> None:
         if (model.head == "position_regression") != (sigma is not None):
             raise ConfigError(
                 f"a forecaster needs head 'position_regression' with its sigma, or another head without one; "
                 f"got head '{model.head}' with sigma {sigma}. Train with `f1-predict train --head position`."
+            )
+        if finish is not None and (finish.head, model.head == "finish") != ("finish", False):
+            raise ConfigError(
+                f"beside a model of places, `finish` must be of head 'finish'; got head '{finish.head}' beside head "
+                f"'{model.head}'. Leave it out, or train both with `f1-predict train`."
             )
         if tuple(normaliser.names) != tuple(features.FEATURE_NAMES):
             different = sorted(set(normaliser.names) ^ set(features.FEATURE_NAMES))
@@ -67,6 +76,7 @@ class Forecaster:
         self.generator = generator
         self.feature_config = feature_config
         self.sigma = sigma
+        self.finish = self.model if model.head == "finish" else finish and finish.eval_mode()
 
     def predict(self, snapshot: Snapshot) -> pl.DataFrame:
         """Forecast the whole field.
@@ -109,11 +119,14 @@ class Forecaster:
             embeddings: (n_starters, feature_dim) float32, of the pictures of this snapshot; any value without one.
             present: (n_starters,) bool, whether there is a picture.
         """
-        output = self._fuse(values, embeddings, present)
-        if self.model.head == "finish":
-            return _finish_frame(snapshot, output[:, 0], present)
+        p_finish = pl.Series("p_finish", [None] * len(values), pl.Float64)
+        if self.finish is not None:
+            p_finish = pl.Series("p_finish", self._fuse(self.finish, values, embeddings, present)[:, 0])
+        if self.finish is self.model:
+            return _without_places(snapshot, present).with_columns(p_finish)
+        output = self._fuse(self.model, values, embeddings, present)
         frame = forecast_frame(snapshot, coherent(self._positions(output, snapshot)), present)
-        return frame.with_columns(p_finish=pl.lit(None, pl.Float64))
+        return frame.with_columns(p_finish)
 
     def predict_one(self, snapshot: Snapshot, row: int, values: np.ndarray) -> np.ndarray:
         """One starter's probabilities (n_starters,), not balanced against the others'.
@@ -123,7 +136,7 @@ class Forecaster:
             row: the starter's row in `snapshot.entries`.
             values: (1, len(FEATURE_NAMES)) float64, NaN = unknown.
         """
-        output = self._fuse(values, *self._embed(snapshot, snapshot.driver_ids[row : row + 1]))
+        output = self._fuse(self.model, values, *self._embed(snapshot, snapshot.driver_ids[row : row + 1]))
         return np.asarray(self._positions(output, snapshot)[0])
 
     def _embed(self, snapshot: Snapshot, drivers: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +147,13 @@ class Forecaster:
             embeddings[traces.present] = self.encoder.encode_arrays(traces.images[traces.present])
         return embeddings, traces.present
 
-    def _fuse(self, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """The network's output for n rows, float64 (n, output_dim)."""
+    def _fuse(
+        self, model: MultiModalFusionModel, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray
+    ) -> np.ndarray:
+        """A network's output for n rows, float64 (n, output_dim)."""
         tabular = torch.from_numpy(self.normaliser.transform(values))
         with torch.inference_mode():
-            output = self.model.fuse(torch.from_numpy(embeddings), tabular, torch.from_numpy(present))
+            output = model.fuse(torch.from_numpy(embeddings), tabular, torch.from_numpy(present))
         return output.double().numpy()
 
     def _positions(self, output: np.ndarray, snapshot: Snapshot) -> np.ndarray:
@@ -176,11 +191,9 @@ def forecast_frame(snapshot: Snapshot, probabilities: np.ndarray, present: np.nd
     )
 
 
-def _finish_frame(snapshot: Snapshot, p_finish: np.ndarray, present: np.ndarray) -> pl.DataFrame:
-    """A field's probabilities of being classified, in the columns of `Forecaster.predict`, places null."""
+def _without_places(snapshot: Snapshot, present: np.ndarray) -> pl.DataFrame:
+    """A field of which nothing is said, in the columns of `forecast_frame`: all that is about places is null."""
     field = snapshot.entries.height
     nothing = forecast_frame(snapshot, np.full((field, field), 1.0 / field), present)
     places = [name for name in nothing.columns if name.startswith(("p_", "position_", "expected_", "predicted_"))]
-    return nothing.with_columns(
-        *(pl.lit(None, nothing.schema[name]).alias(name) for name in places), p_finish=pl.Series(p_finish)
-    )
+    return nothing.with_columns(*(pl.lit(None, nothing.schema[name]).alias(name) for name in places))

@@ -12,7 +12,7 @@ import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,6 +30,8 @@ from f1_predict.models.vision_encoder import VisionEncoder
 FORMAT_VERSION = 1
 """Raised whenever a folder written before could no longer be read rightly."""
 TENSORS, MANIFEST = "model.safetensors", "manifest.json"
+_FINISH = "finish."
+"""Before the names of the tensors of the network that stands beside one of places."""
 _RETRAIN = "Train the model again with `f1-predict train`."
 
 
@@ -82,6 +84,7 @@ class Manifest(_Frozen):
         horizons: names of the horizons trained for.
         data: the rows fitted on.
         scores: on the validation rows, by name ("log_loss", "mae", "sigma").
+        finish_scores: the same of the network of head "finish" beside one of places; None where there is none.
         versions: of the packages that matter to the numbers.
         created_at: UTC, ISO 8601.
         tensors_sha256: of `model.safetensors`; filled in by `save_model`.
@@ -100,6 +103,7 @@ class Manifest(_Frozen):
     horizons: tuple[str, ...] = Field(min_length=1)
     data: DataRange
     scores: dict[str, float] = {}
+    finish_scores: dict[str, float] | None = None
     versions: dict[str, str] = Field(default_factory=_versions)
     created_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     tensors_sha256: str = ""
@@ -109,7 +113,26 @@ class Manifest(_Frozen):
         return FeatureNormaliser.from_dict(self.normaliser)
 
 
-def save_model(folder: str | Path, model: MultiModalFusionModel, manifest: Manifest) -> Path:
+class SavedModel(NamedTuple):
+    """What a model folder holds, in evaluation mode, on the CPU.
+
+    Attributes:
+        model: the network.
+        manifest: how it was made.
+        finish: the network of head "finish" beside one of places; None where there is none.
+    """
+
+    model: MultiModalFusionModel
+    manifest: Manifest
+    finish: MultiModalFusionModel | None
+
+
+def save_model(
+    folder: str | Path,
+    model: MultiModalFusionModel,
+    manifest: Manifest,
+    finish: MultiModalFusionModel | None = None,
+) -> Path:
     """Write a network and its manifest as one folder.
 
     The folder is written beside `folder` and then renamed, so that an interruption leaves the old model or the new
@@ -119,6 +142,7 @@ def save_model(folder: str | Path, model: MultiModalFusionModel, manifest: Manif
         folder: to be made, or a model folder to be replaced.
         model: the network; its backbone is not written.
         manifest: must agree with the model; `tensors_sha256` is filled in.
+        finish: a network of head "finish" of the same inputs and settings, beside one of places.
 
     Returns:
         The folder.
@@ -128,13 +152,16 @@ def save_model(folder: str | Path, model: MultiModalFusionModel, manifest: Manif
             the folder cannot be written to.
     """
     folder = Path(folder)
-    _check_agreement(model, manifest)
+    _check_agreement(model, manifest, finish)
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ArtefactError(
             f"{folder} is there and is no model folder (it has no {MANIFEST}), so it is not replaced. "
             "Choose another folder, or remove it yourself."
         )
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.head_state_dict().items()})
+    tensors = model.head_state_dict()
+    if finish is not None:
+        tensors |= {_FINISH + name: tensor for name, tensor in finish.head_state_dict().items()}
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     manifest = manifest.model_copy(update={"tensors_sha256": hashlib.sha256(content).hexdigest()})
     part, old = temporary_sibling(folder), temporary_sibling(folder)
     try:
@@ -165,13 +192,17 @@ def _swap(part: Path, folder: Path, old: Path) -> None:
         raise
 
 
-def _check_agreement(model: MultiModalFusionModel, manifest: Manifest) -> None:
+def _check_agreement(model: MultiModalFusionModel, manifest: Manifest, finish: MultiModalFusionModel | None) -> None:
     facts = {
         "head": (manifest.head, model.head),
         "head (fusion settings)": (manifest.fusion.head, model.head),
         "output_dim": (manifest.output_dim, model.output_dim),
         "number of features": (len(manifest.feature_names), model.tabular_input_dim),
+        "network of who is classified": (manifest.finish_scores is not None, finish is not None),
     }
+    if finish is not None:
+        facts["head of the network of who is classified"] = ("finish", finish.head)
+        facts["number of features (who is classified)"] = (len(manifest.feature_names), finish.tabular_input_dim)
     for name, (written, real) in facts.items():
         if written != real:
             raise ArtefactError(
@@ -206,8 +237,8 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ArtefactError(f"{path}: '{key}': {first['msg']}. {_RETRAIN}") from error
 
 
-def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> tuple[MultiModalFusionModel, Manifest]:
-    """A network as it was saved, in evaluation mode, on the CPU.
+def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> SavedModel:
+    """A network as it was saved, with what was saved beside it.
 
     Args:
         folder: written by `save_model`.
@@ -226,18 +257,14 @@ def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> t
         encoder = VisionEncoder(weights=wanted.name, seed=wanted.seed, runtime=wanted.runtime)
     if encoder is not None:
         check_backbone(manifest, encoder, folder)
-    config = manifest.fusion
-    model = MultiModalFusionModel(
-        image_feature_dim=config.image_feature_dim,
-        tabular_input_dim=len(manifest.feature_names),
-        output_dim=manifest.output_dim,
-        head=manifest.head,
-        vision_encoder=encoder,
-        tabular_dim=config.tabular_dim,
-        hidden=config.hidden,
-        dropout=config.dropout,
-    )
-    expected = {name: tuple(tensor.shape) for name, tensor in model.head_state_dict().items()}
+    models = {"": _network(manifest, manifest.head, manifest.output_dim, encoder)}
+    if manifest.finish_scores is not None:
+        models[_FINISH] = _network(manifest, "finish", 1, encoder)
+    expected = {
+        prefix + name: tuple(tensor.shape)
+        for prefix, model in models.items()
+        for name, tensor in model.head_state_dict().items()
+    }
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
         name = next(name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name))
@@ -245,9 +272,25 @@ def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> t
             f"{folder / TENSORS}: tensor '{name}' must have shape {expected.get(name)} by the manifest, "
             f"got {found.get(name)}. {_RETRAIN}"
         )
-    model.load_head_state_dict(tensors)
-    model.eval_mode()
-    return model, manifest
+    for prefix, model in models.items():
+        model.load_head_state_dict({name: tensors[prefix + name] for name in model.head_state_dict()})
+        model.eval_mode()
+    return SavedModel(models[""], manifest, models.get(_FINISH))
+
+
+def _network(manifest: Manifest, head: Head, output_dim: int, encoder: VisionEncoder | None) -> MultiModalFusionModel:
+    """An untrained network of a manifest's settings."""
+    config = manifest.fusion
+    return MultiModalFusionModel(
+        image_feature_dim=config.image_feature_dim,
+        tabular_input_dim=len(manifest.feature_names),
+        output_dim=output_dim,
+        head=head,
+        vision_encoder=encoder,
+        tabular_dim=config.tabular_dim,
+        hidden=config.hidden,
+        dropout=config.dropout,
+    )
 
 
 def check_backbone(manifest: Manifest, encoder: VisionEncoder, folder: str | Path) -> None:

@@ -173,6 +173,21 @@ def train_network(
     return TrainedNetwork(model, normaliser, result, sigma)
 
 
+def train_finish(
+    train: EncodedDataset,
+    validation: EncodedDataset,
+    config: Config,
+    *,
+    encoder: VisionEncoder | None = None,
+    use_pictures: bool = True,
+    on_epoch: OnEpoch | None = None,
+) -> TrainedNetwork:
+    """As `train_network`, for who will be classified: what a model of places does not say."""
+    settings = config.changed("fusion", {"head": "finish"})
+    settings = settings.changed("training", {"batch_size": config.training.finish_batch_size})
+    return train_network(train, validation, settings, encoder=encoder, use_pictures=use_pictures, on_epoch=on_epoch)
+
+
 def _seasons(rows: LabelledRows) -> tuple[int, ...]:
     return tuple(sorted({int(race_id.split("_")[0]) for race_id in rows.race_ids}))
 
@@ -184,11 +199,21 @@ def save_network(
     held_out: EncodedDataset,
     encoder: VisionEncoder,
     config: Config,
+    finish: TrainedNetwork | None = None,
 ) -> Path:
-    """Write a trained network as a model folder (see artefacts); `held_out` are its validation rows."""
+    """Write a trained network as a model folder (see artefacts).
+
+    Args:
+        folder: to be made or replaced.
+        network: the model.
+        train: the rows that it was fitted on.
+        held_out: its validation rows.
+        encoder: whose embeddings these rows have.
+        config: all its settings.
+        finish: from `train_finish` on the same rows, beside a network of places.
+    """
     rows = train.dataset
-    validation = network.result.history[network.result.best_epoch - 1].validation
-    scores = {} if validation is None else {k: v for k, v in asdict(validation).items() if v is not None}
+    scores = _scores(network)
     if network.sigma is not None:
         scores["sigma"] = network.sigma
     manifest = Manifest(
@@ -217,8 +242,15 @@ def save_network(
             rows=len(rows),
         ),
         scores=scores,
+        finish_scores=None if finish is None else _scores(finish),
     )
-    return save_model(folder, network.model, manifest)
+    return save_model(folder, network.model, manifest, None if finish is None else finish.model)
+
+
+def _scores(network: TrainedNetwork) -> dict[str, float]:
+    """On the validation rows, of the epoch that was kept."""
+    validation = network.result.history[network.result.best_epoch - 1].validation
+    return {} if validation is None else {k: v for k, v in asdict(validation).items() if v is not None}
 
 
 def load_forecaster(folder: Path, encoder: VisionEncoder | None = None) -> Forecaster:
@@ -232,7 +264,7 @@ def load_forecaster(folder: Path, encoder: VisionEncoder | None = None) -> Forec
         ArtefactError: if the folder cannot be read.
         WeightsError: if the backbone is not the one that the model was trained with, or is not to be had.
     """
-    model, manifest = load_model(folder, encoder=encoder)
+    model, manifest, finish = load_model(folder, encoder=encoder)
     generator = SpeedTraceGenerator(config=manifest.picture)
     normaliser, sigma = manifest.restore_normaliser(), manifest.scores.get("sigma")
-    return Forecaster(model, model.vision_encoder, normaliser, generator, manifest.features, sigma)
+    return Forecaster(model, model.vision_encoder, normaliser, generator, manifest.features, sigma, finish)
