@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
@@ -42,6 +43,12 @@ def laps_of(snapshot: Snapshot) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def draw(speeds: dict[str, tuple[np.ndarray, np.ndarray]], driver: str, path: Path) -> None:
     """One driver's speed trace with the field behind it, 800 x 600, as a PNG."""
+    figure = _figure(speeds, driver)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _figure(speeds: dict[str, tuple[np.ndarray, np.ndarray]], driver: str) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 6), dpi=100)
     for other, (laps, speed) in speeds.items():
         if other != driver:
@@ -52,8 +59,16 @@ def draw(speeds: dict[str, tuple[np.ndarray, np.ndarray]], driver: str, path: Pa
     axes.set_title(driver)
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(path)
+    return figure
+
+
+def draw_array(speeds: dict[str, tuple[np.ndarray, np.ndarray]], driver: str) -> np.ndarray:
+    """The same picture as an array, uint8 (600, 800, 3), without a PNG."""
+    figure = _figure(speeds, driver)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
     plt.close(figure)
+    return pixels
 
 
 def load(path: Path) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,10 +23,12 @@ from f1_predict.config import PictureConfig
 from f1_predict.errors import ConfigError
 from f1_predict.models.encoder_runtimes import RUNTIMES
 from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.training.cut_embeddings import embed_cuts
 from f1_predict.training.embedding_cache import EmbeddingCache
+from f1_predict.training.embeddings import FLUSH_PICTURES
 from f1_predict.training.memory import Peak, resident
 from f1_predict.training.progress import Progress
 
@@ -76,6 +77,11 @@ class Stages:
         for driver in self.with_laps[:4]:
             plain.draw(self.speeds, driver, self.folder / f"{driver}.png")
 
+    def plain_drawing_to_arrays(self) -> None:
+        """Four drivers, a figure each, no PNG."""
+        for driver in self.with_laps[:4]:
+            plain.draw_array(self.speeds, driver)
+
     def drawing(self) -> Iterator[Measured]:
         """To arrays and to PNG files, both styles."""
         for style in ("speed", "race"):
@@ -92,6 +98,12 @@ class Stages:
                 (lambda g=generator: g.write(self.snapshot), field), self.rounds,
                 "8 x" if style == "speed" else None, "",
             )  # fmt: skip
+        generator = SpeedTraceGenerator(self.folder / "speed")
+        yield in_turns(
+            "draw to array, style speed, plain without a PNG", "ms a picture", 1e3, (self.plain_drawing_to_arrays, 4),
+            (lambda: generator.render(self.snapshot), len(self.drivers)), self.rounds,
+            note="plain: a figure each, its canvas as an array",
+        )  # fmt: skip
 
     def encoding(self) -> Iterator[Measured]:
         """Pixels to embeddings, by runtime; plain: from the tensor at 224 pixels, a field in one batch."""
@@ -110,10 +122,17 @@ class Stages:
                 f"{encoder.weights_name} weights at {encoder.preprocessing.size} pixels, preprocessing included; "
                 "plain: at 224, without preprocessing",
             )  # fmt: skip
+        for runtime, encoder in encoders("random").items():
+            yield in_turns(
+                f"encode at {encoder.preprocessing.size} pixels, {runtime}", "ms a picture", 1e3,
+                (plainly, len(images)), (lambda e=encoder: e.encode_arrays(images), len(images)), self.rounds,
+                note=f"{encoder.weights_name} weights, as many pixels as plain; preprocessing included, plain's not",
+            )  # fmt: skip
 
     def forecasting(self, learner: Learner, model: torch.nn.Module) -> Iterator[Measured]:
-        """Laps to forecast for a whole field, warm."""
-        values = features.RaceFeatures.of(self.snapshot, CONFIG.features).values(self.snapshot)
+        """Laps to forecast for a whole field, warm: places, and who will be classified, by a network each."""
+        known = features.RaceFeatures.of(self.snapshot, CONFIG.features)
+        finish = MultiModalFusionModel(512, len(features.FEATURE_NAMES), 1, head="finish")
         table = torch.zeros(len(features.FEATURE_NAMES))
 
         def plainly() -> None:
@@ -121,16 +140,20 @@ class Stages:
                 plain.forecast(self.network, self.snapshot, driver, table, self.folder / "one.png")
 
         for runtime, encoder in self.made.items():
-            forecaster = Forecaster(model, encoder, learner.normaliser, SpeedTraceGenerator(), CONFIG.features)  # type: ignore[arg-type]
+            forecaster = Forecaster(
+                model, encoder, learner.normaliser, SpeedTraceGenerator(), CONFIG.features, finish=finish  # type: ignore[arg-type]
+            )
             yield in_turns(
                 f"laps to forecast, {runtime}", "ms a driver", 1e3, (plainly, 2),
-                (lambda f=forecaster: f.predict_from_features(self.snapshot, values), len(self.drivers)), self.rounds,
-                "15 x" if runtime == "openvino-int8" else None, f"a field of {len(self.drivers)} in one batch, warm",
+                (lambda f=forecaster: f.predict_from_features(self.snapshot, known.values(self.snapshot)),
+                 len(self.drivers)), self.rounds,
+                "15 x" if runtime == "openvino-int8" else None,
+                f"a field of {len(self.drivers)} in one batch, its features at this lap included; plain: no features",
             )  # fmt: skip
         yield alone(
-            "features of the field, on top", "ms a field", 1e3,
+            "features of the field before the race, on top", "ms a field", 1e3,
             (lambda: features.RaceFeatures.of(self.snapshot, CONFIG.features).values(self.snapshot), 1), self.rounds,
-            note="from all earlier races; a replay computes them once a race",
+            note="from all earlier races; a replay or a server computes them once a race",
         )  # fmt: skip
 
     def learning(self, rows: int) -> Iterator[Measured]:
@@ -170,7 +193,8 @@ class Stages:
                 f"{EPOCHS} epochs over {count:,} rows, {what}, {runtime}", "s", Spread.of([seconds]),
                 Spread.of(wholes), Spread.of([whole / seconds for whole in wholes]),
                 "60 x" if what == "first time" else "15 s",
-                f"features included; plain: {SAMPLE} rows drawn once and learnt from in every epoch, extrapolated",
+                "drawn straight to the encoder, as `backtest` does (`train` reads picture files); features included; "
+                f"plain: {SAMPLE} rows drawn once and learnt from in every epoch, extrapolated",
             )  # fmt: skip
         self.learner, self.model = done[-1]
         if runtime == "torch":
@@ -238,7 +262,7 @@ def cache_lookups(folder: Path, count: int, rounds: int) -> list[Measured]:
         place = folder / precision
         keys = [hashlib.sha256(str(number).encode()).digest() for number in range(count)]
         writer = EmbeddingCache(place, precision)  # type: ignore[arg-type]
-        vectors = np.random.default_rng(0).normal(size=(8192, 512)).astype(np.float32)
+        vectors = np.random.default_rng(0).normal(size=(FLUSH_PICTURES, 512)).astype(np.float32)
         for start in range(0, count, len(vectors)):
             part = keys[start : start + len(vectors)]
             writer.put(encoder, part, vectors[: len(part)])
@@ -255,7 +279,7 @@ def cache_lookups(folder: Path, count: int, rounds: int) -> list[Measured]:
         size = sum(path.stat().st_size for path in place.rglob("*.safetensors")) / 1e9
         first = count / seconds_of(look_up)
         rates = [count / seconds_of(look_up) for _ in range(rounds)]
-        note = f"{count:,} embeddings, {size:.1f} GB, in random order"
+        note = f"{count:,} embeddings, {size:.1f} GB in shards of {FLUSH_PICTURES:,}, in random order"
         found += [
             Measured(
                 f"look-ups, {precision}, first, with opening and checksums", "a second", Spread.of([first]), note=note
@@ -293,7 +317,7 @@ def _memory_here(store: Path, work: Path, pictures: int, runtime: str) -> dict[s
         if done.done * 10 // pictures > len(seen):
             seen.append({"pictures": done.done, "mb": resident() / 1e6})
 
-    most_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    most_before = _most_resident() / 1e6
     with tempfile.TemporaryDirectory(dir=work) as folder, Peak() as peak:
         seconds = seconds_of(
             lambda: embed_cuts(
@@ -315,6 +339,12 @@ def _memory_here(store: Path, work: Path, pictures: int, runtime: str) -> dict[s
         "while": seen,
         "peak_mb": peak.size / 1e6,
     }
+
+
+def _most_resident() -> int:
+    """Bytes, at any time in this process so far (ru_maxrss would be the parent's, if that had more)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
