@@ -10,6 +10,8 @@ from typing import Any
 
 from f1_predict.scale.ray_engine import RayEngine
 
+PATIENCE_S = 120.0
+"""After which the work on a machine that should have been stopped, or begun, fails instead of hanging for ever."""
 STORE_BYTES = 80 * 2**20
 """Shared memory of a machine; Ray wants no less."""
 
@@ -65,9 +67,12 @@ class Hanging:
         machine = ray.get_runtime_context().get_node_id()
         if machine == self.doomed and list(self.notes.glob(f"{machine}-*")):
             (self.notes / f"lost-{number}").touch()
-        while machine == self.doomed and (self.notes / f"lost-{number}").exists():
-            time.sleep(1)
-        while machine != self.doomed and not list(self.notes.glob("lost-*")):
+        start = time.monotonic()
+        while (machine == self.doomed and (self.notes / f"lost-{number}").exists()) or (
+            machine != self.doomed and not list(self.notes.glob("lost-*"))
+        ):
+            if time.monotonic() - start > PATIENCE_S:
+                raise TimeoutError(f"item {number} waited in vain for the second machine to begin or to be stopped")
             time.sleep(0.02)
         result = self.function(item)
         (self.notes / f"{machine}-{number}").touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -179,3 +180,23 @@ class TestTable:
         with pytest.raises(ArtefactError, match=r"other: cannot be written \(No space left on device\)"):
             table.write(tmp_path / "other")
         assert not list(tmp_path.glob("*other*"))
+
+
+def test_pictures_lost_before_they_are_looked_up_are_encoded_again(archive: RaceArchive, tmp_path: Path) -> None:
+    """Somebody removes the cache's shards while its last pictures are encoded: no row is left with zeros."""
+    encoder, removed = CountingEncoder(), []
+    wanted = embed(archive, tmp_path / "other", CountingEncoder())
+
+    class Losing(EmbeddingCache):
+        def put(self, *arguments: Any) -> None:
+            super().put(*arguments)
+            if not removed:
+                removed.extend(self.folder.rglob("*.safetensors"))
+                for shard in removed:
+                    shard.unlink()
+
+    found = embed_cuts(archive, CUTS, SpeedTraceGenerator(), encoder, Losing(tmp_path / "cache"), 4)
+    assert len(removed) == 1
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours.embeddings, theirs.embeddings)
+        np.testing.assert_array_equal(ours.has_image, theirs.has_image)

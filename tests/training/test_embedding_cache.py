@@ -233,7 +233,7 @@ def test_what_is_written_takes_no_memory_until_it_is_looked_up(tmp_path: Path) -
     before = resident()
     for own in keys[1:]:
         cache.put(encoder, own, numbers)
-    assert resident() - before < 0.3 * 7 * numbers.nbytes
+    assert resident() - before < 0.1 * 7 * numbers.nbytes
     found, known = cache.look_up(encoder, [own[5] for own in keys])
     assert known.all()
     assert (found == 1.0).all()

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from f1_predict.errors import F1PredictError
+from f1_predict.errors import ArtefactError, F1PredictError
 from f1_predict.models.speed_trace_generator import read_plot_area
+from f1_predict.training.cache_care import prune
+from f1_predict.training.embedding_cache import Shard
 from f1_predict.training.embeddings import EmbeddingCache, encode_dataset
 from f1_predict.training.progress import Progress
 from tests.training.stand_ins import CountingEncoder, PicturePaths, write_pictures
@@ -182,3 +186,52 @@ def test_progress_counts_the_pictures_that_are_encoded(tmp_path: Path) -> None:
     assert [(p.what, p.done, p.total) for p in seen] == [("pictures", 2, 3), ("pictures", 3, 3)]
     assert seen[0].per_second > 0
     assert seen[-1].seconds_left == 0.0
+
+
+class Losing(EmbeddingCache):
+    """Whose first shards are removed as soon as they are written, as by somebody who prunes meanwhile."""
+
+    def __init__(self, folder: Path, losses: int) -> None:
+        super().__init__(folder)
+        self.losses = losses
+
+    def put(self, encoder: Any, digests: Any, vectors: Any) -> None:
+        super().put(encoder, digests, vectors)
+        if self.losses > 0:
+            self.losses -= 1
+            for shard in shards(self.folder):
+                shard.unlink()
+
+
+def test_what_is_lost_before_it_is_looked_up_is_encoded_again(tmp_path: Path) -> None:
+    paths, broken = write_pictures(tmp_path / "pictures", 3), tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    dataset: Any = PicturePaths([*paths, broken, None])
+    encoder = CountingEncoder()
+    embeddings, has_image = encode_dataset(dataset, encoder, Losing(tmp_path / "cache", 1), 2)
+    assert has_image.tolist() == [True, True, True, False, False]
+    np.testing.assert_array_equal(embeddings[:3], encode([*paths], CountingEncoder(), tmp_path / "other")[0])
+    assert encoder.encoded == 6
+    with pytest.raises(ArtefactError, match=r"3 embeddings that were kept there are gone, 3 times"):
+        encode_dataset(dataset, encoder, Losing(tmp_path / "hopeless", 99), 2)
+
+
+def test_a_shard_that_cannot_be_read_any_more_is_left_out_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_pictures(tmp_path / "pictures", 2)
+    whole, _ = encode([*paths], CountingEncoder(), tmp_path / "cache")
+    (shard,) = shards(tmp_path / "cache")
+
+    def unreadable(self: Shard) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shard, "is_whole", unreadable)
+        digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+        _, known = EmbeddingCache(tmp_path / "cache").look_up(CountingEncoder(), digests)
+        assert not known.any()
+        assert "cannot be read (Input/output error)" in caplog.text
+        assert prune(tmp_path / "cache").files == 0
+    assert shard.exists()
+    np.testing.assert_array_equal(encode([*paths], CountingEncoder(), tmp_path / "cache")[0], whole)

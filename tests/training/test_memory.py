@@ -99,6 +99,7 @@ def test_memory_that_the_kernel_refuses_halves_batches_of_encoding_fitting_and_f
     assert told["fitting_warnings"] >= 1
     assert told["difference"] < 1e-4  # the same embeddings as in small batches
     assert 0.0 < told["loss"] < 10.0
+    assert told["forecasting_warnings"] >= 1
     assert told["forecasts"] == 400_000
 
 

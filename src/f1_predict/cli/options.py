@@ -51,7 +51,8 @@ MaxMemory = Annotated[
     typer.Option(
         "--max-memory",
         callback=_capped,
-        help="Most resident memory of each process, as 1500MB or 1.5GB: batches are kept small enough.",
+        help="Most resident memory of each process that this command starts, as 1500MB or 1.5GB: batches of pictures "
+        "and rows are kept small enough. Processes of a Ray cluster that runs already are not reached.",
     ),
 ]
 

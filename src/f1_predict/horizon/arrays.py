@@ -49,8 +49,8 @@ class LapMatrices:
     @classmethod
     def of(cls, driver_ids: Sequence[str], laps: pl.DataFrame) -> LapMatrices:
         """The matrices of rows of `laps` of one race with these starters; laps of other drivers are left out."""
-        row_of = {driver: row for row, driver in enumerate(driver_ids)}
-        row = np.array([row_of.get(driver, -1) for driver in laps["driver_id"].to_list()], dtype=np.int64)
+        code = laps["driver_id"].cast(pl.Enum(list(driver_ids)), strict=False).to_physical()
+        row = code.cast(pl.Int64).fill_null(-1).to_numpy()
         entered = row >= 0
         row, lap = row[entered], laps["lap"].to_numpy().astype(np.int64)[entered]
         shape = (len(driver_ids), int(lap.max(initial=1)))

@@ -68,13 +68,12 @@ def save_with_finish(
     encoder: VisionEncoder,
     config: Config,
 ) -> None:
-    """Write a trained network as a model folder; beside one of places, a network of who will be classified."""
-    finish = None
-    if network.model.head != "finish":
-        console.print("[bold]Who will be classified[/bold]")
-        finish = train_finish(
-            train, validation, config, on_epoch=lambda report: console.print(terminal.epoch_line(report))
-        )
+    """Write a trained network as a model folder; then, beside one of places, a network of who will be classified."""
+    save_network(model, network, train, validation, encoder, config)
+    if network.model.head == "finish":
+        return
+    console.print("[bold]Who will be classified[/bold]")
+    finish = train_finish(train, validation, config, on_epoch=lambda report: console.print(terminal.epoch_line(report)))
     save_network(model, network, train, validation, encoder, config, finish)
 
 

@@ -1,6 +1,7 @@
 """The int8 backbone: calibrated once on pictures of simulated races, then kept in the user's cache folder.
 
-Knows nothing of real races, so the quantised numbers depend on the weights and on this code alone.
+Knows nothing of real races, so the quantised numbers depend on the weights and the code of the day they were made. They
+differ between processors; models name the ones that they were fitted on by hash.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import platformdirs
+from filelock import FileLock
 
 from f1_predict.config import PictureConfig, SimulatorConfig
 from f1_predict.errors import ArtefactError
@@ -56,16 +58,37 @@ def quantised_model(model: Any, identity: str, prepare: Callable[[npt.NDArray[np
     folder = cache_folder() / f"int8-{hashlib.sha256(made_by.encode()).hexdigest()[:16]}"
     found = _read(folder)
     if found is None:
-        logger.info("calibrating the int8 backbone on simulated races, once -> %s", folder)
-        quantiser = nncf()
-        batches = [prepare(pictures) for pictures in calibration_pictures()]
-        count = sum(map(len, batches))
-        single = [picture[None] for batch in batches for picture in batch]
-        _keep(quantiser.quantize(model, quantiser.Dataset(single), subset_size=count), folder)
-        found = _read(folder)
+        with _alone(folder):  # who waited finds what the first one made
+            found = _read(folder) or _calibrated(model, folder, prepare)
     if found is None:
         raise ArtefactError(f"{folder}: the int8 backbone cannot be read back. Remove that folder and try again.")
     return found
+
+
+def _calibrated(model: Any, folder: Path, prepare: Callable[[npt.NDArray[np.uint8]], Floats]) -> tuple[Any, str] | None:
+    logger.info("calibrating the int8 backbone on simulated races, once -> %s", folder)
+    quantiser = nncf()
+    batches = [prepare(pictures) for pictures in calibration_pictures()]
+    count = sum(map(len, batches))
+    single = [picture[None] for batch in batches for picture in batch]
+    _keep(quantiser.quantize(model, quantiser.Dataset(single), subset_size=count), folder)
+    return _read(folder)
+
+
+def _alone(folder: Path) -> FileLock:
+    """Held by the one process that calibrates."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_kept(folder, error) from error
+    return FileLock(folder.with_name(f".{folder.name}.lock"))
+
+
+def _not_kept(folder: Path, error: OSError) -> ArtefactError:
+    return ArtefactError(
+        f"{folder}: the int8 backbone cannot be kept ({error.strerror}). Set XDG_CACHE_HOME to a folder that can "
+        "be written to."
+    )
 
 
 def cache_folder() -> Path:
@@ -91,7 +114,6 @@ def calibration_pictures() -> list[npt.NDArray[np.uint8]]:
 def _keep(model: Any, folder: Path) -> None:
     """Write a folder that is complete or not there."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".int8-") as work:
             part = Path(work) / "model"
             part.mkdir()
@@ -100,10 +122,7 @@ def _keep(model: Any, folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one
             part.rename(folder)
     except OSError as error:
-        raise ArtefactError(
-            f"{folder}: the int8 backbone cannot be kept ({error.strerror}). Set XDG_CACHE_HOME to a folder that can "
-            "be written to."
-        ) from error
+        raise _not_kept(folder, error) from error
 
 
 def _read(folder: Path) -> tuple[Any, str] | None:

@@ -96,7 +96,8 @@ class FoldedTorch:
     """
 
     def __init__(self, backbone: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        self.identity = f"torch-{str(dtype).removeprefix('torch.')}-v1"
+        where = "" if device.type == "cpu" else f"-{device.type}"
+        self.identity = f"torch-{str(dtype).removeprefix('torch.')}{where}-v1"
         self._dtype, self._device = dtype, device
         self._folded = {
             name: (

@@ -179,7 +179,10 @@ class VisionEncoder(nn.Module):
     def _embed(self, prepared: Tensor) -> Tensor:
         """Embed float32 (B, 3, size, size) on the encoder's device."""
         prepared = prepared.contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.backbone(prepared) if self._faster is None else self._faster(prepared)
+        if self._faster is not None:
+            return self._faster(prepared)
+        with torch.backends.cudnn.flags(allow_tf32=False):  # the reference is float32 on a GPU too
+            features: Tensor = self.backbone(prepared)
         return features
 
     def preprocess(self, image: Image.Image | npt.NDArray[np.uint8]) -> Tensor:

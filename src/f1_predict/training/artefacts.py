@@ -254,7 +254,8 @@ def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> S
     tensors = _read_tensors(folder / TENSORS, manifest)
     if encoder is None and manifest.backbone is not None:
         wanted = manifest.backbone
-        encoder = VisionEncoder(weights=wanted.name, seed=wanted.seed, runtime=wanted.runtime)
+        device = "cuda" if wanted.runtime == "cuda-autocast" else "cpu"
+        encoder = VisionEncoder(weights=wanted.name, seed=wanted.seed, device=device, runtime=wanted.runtime)
     if encoder is not None:
         check_backbone(manifest, encoder, folder)
     models = {"": _network(manifest, manifest.head, manifest.output_dim, encoder)}

@@ -125,7 +125,7 @@ def prune(
                 age_s = time.time() - facts.st_mtime
                 old = older_than_days is not None and age_s > older_than_days * 86400.0
                 shard = path.suffix == ".safetensors"
-                useless = bool(_problem(path, whole=True)) if shard else age_s > ABANDONED_S
+                useless = _is_damaged(path) if shard else age_s > ABANDONED_S
                 if not (everything or useless or (old and shard)):
                     continue
                 pictures += len(Shard.open(path).digests) if shard and not useless else 0
@@ -197,6 +197,21 @@ def _problem(path: Path, *, whole: bool) -> str:
         return shard.problem or ("" if not whole or shard.is_whole() else DAMAGED)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a shard's bytes are not those that were written; False for one that cannot be read now.
+
+    Raises:
+        FileNotFoundError: if it is gone.
+    """
+    try:
+        shard = Shard.open(path)
+        return bool(shard.problem) or not shard.is_whole()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
 
 
 def _shards(own: Path) -> list[Path]:

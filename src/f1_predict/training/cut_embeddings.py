@@ -22,7 +22,7 @@ from f1_predict.models.speed_trace_generator import SpeedTraceGenerator, TraceBa
 from f1_predict.scale import Engine
 from f1_predict.training.drawing import Texts, digest_of_inputs, drivers_with_laps, picture_inputs
 from f1_predict.training.embedding_cache import EmbeddingCache, Floats
-from f1_predict.training.embeddings import Encoder, Pixels, keep, on_gpu
+from f1_predict.training.embeddings import ROUNDS, Encoder, Pixels, keep, on_gpu, vanished
 from f1_predict.training.memory import BatchSize
 from f1_predict.training.progress import Meter, ProgressCallback
 
@@ -81,7 +81,7 @@ def embed_cuts(
         NotFoundError, HorizonError: if a race is not there or does not reach its cut.
         PictureError: if a picture cannot be drawn.
         F1PredictError: if memory runs out with a single picture.
-        ArtefactError: if the cache's folder cannot be written to.
+        ArtefactError: if the cache's folder cannot be written to, or does not keep what is written.
     """
     found: list[list[bytes | None]] = []
     drivers: list[list[str]] = []
@@ -93,19 +93,19 @@ def embed_cuts(
     every = [key for keys in found for key in keys]
     ends = accumulate(map(len, found), initial=0)
     rows = [slice(*bounds) for bounds in pairwise(ends)]
-    embeddings, known = cache.look_up(encoder, every)
-    missing = []
-    for number, own in enumerate(rows):
-        named = zip(drivers[number], found[number], known[own].tolist(), strict=True)
-        wanted = [(driver, key) for driver, key, has in named if key is not None and not has]
-        if wanted:
-            missing.append(_Wanted(number, [driver for driver, _ in wanted], [key for _, key in wanted]))
-    if missing:
+    for _ in range(ROUNDS):
+        embeddings, known = cache.look_up(encoder, every)
+        missing = []
+        for number, own in enumerate(rows):
+            named = zip(drivers[number], found[number], known[own].tolist(), strict=True)
+            wanted = [(driver, key) for driver, key, has in named if key is not None and not has]
+            if wanted:
+                missing.append(_Wanted(number, [driver for driver, _ in wanted], [key for _, key in wanted]))
+        if not missing:
+            return [CutEmbeddings(embeddings[own], known[own]) for own in rows]
         del embeddings  # not twice in memory
         _encode_missing(archive, cuts, missing, generator, encoder, cache, batch_size, progress, engine)
-        embeddings, known = cache.look_up(encoder, every)
-    has_image = np.array([key is not None for key in every], dtype=np.bool_)
-    return [CutEmbeddings(embeddings[own], has_image[own]) for own in rows]
+    raise vanished(cache, sum(len(wanted.keys) for wanted in missing))
 
 
 def picture_keys(snapshot: Snapshot, generator: SpeedTraceGenerator, texts: Texts | None = None) -> list[bytes | None]:

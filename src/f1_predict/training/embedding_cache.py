@@ -252,12 +252,16 @@ class _Shards:
         return embeddings, places >= 0
 
     def _can_be_used(self, number: int) -> bool:
-        """Whether a shard's bytes are as they were written; if not, it is dropped."""
+        """Whether a shard's bytes are as they were written; if not, it is dropped, or left out if it is not read."""
         shard = self._shards[number]
         try:
             if shard.is_whole():
                 return True
-        except OSError:  # gone, or not to be read any more: told when all are opened again
+        except FileNotFoundError:  # pruned: not there when all are opened again
+            return False
+        except OSError as error:
+            logger.warning("%s cannot be read (%s); its pictures are encoded again", shard.path, error.strerror)
+            self._left_out.add(shard.path.name)
             return False
         shard.problem = DAMAGED
         self._drop(shard)

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from f1_predict.errors import PictureError
+from f1_predict.errors import ArtefactError, PictureError
 from f1_predict.models.multimodal_dataset import MAX_PICTURE_BYTES, MultiModalDataset
 from f1_predict.models.speed_trace_generator import read_plot_area
 from f1_predict.scale import Engine
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 FLUSH_PICTURES = 1024
 """New embeddings are written at least this often, so that an interruption loses no more than these."""
+ROUNDS = 3
+"""How often pictures are encoded whose embeddings are gone when they are looked up: removed or damaged meanwhile."""
 _DECODING_THREADS = 4
 
 Pixels = NDArray[np.uint8]
@@ -71,7 +73,7 @@ def encode_dataset(
 
     Raises:
         F1PredictError: if memory runs out with a single picture.
-        ArtefactError: if the cache's folder cannot be written to.
+        ArtefactError: if the cache's folder cannot be written to, or does not keep what is written.
     """
     paths = [Path(path) if path is not None else None for path in dataset.image_paths]
     digests: list[bytes | None] = [None] * len(paths)
@@ -85,16 +87,26 @@ def encode_dataset(
                 digests[row] = hashlib.sha256(path.read_bytes()).digest()
         except OSError as error:
             _lost(path, error.strerror)
-    embeddings, known = cache.look_up(encoder, digests)
-    first: dict[bytes, Path] = {}
-    for digest, path, has in zip(digests, paths, known.tolist(), strict=True):
-        if digest is not None and path is not None and not has:
-            first.setdefault(digest, path)
-    if not first:
-        return embeddings, known
-    del embeddings
-    _encode_missing(first, encoder, cache, batch_size, progress, engine)
-    return cache.look_up(encoder, digests)
+    unreadable: set[bytes] = set()
+    for _ in range(ROUNDS):
+        embeddings, known = cache.look_up(encoder, digests)
+        first: dict[bytes, Path] = {}
+        for digest, path, has in zip(digests, paths, known.tolist(), strict=True):
+            if digest is not None and path is not None and not has and digest not in unreadable:
+                first.setdefault(digest, path)
+        if not first:
+            return embeddings, known
+        del embeddings
+        unreadable |= _encode_missing(first, encoder, cache, batch_size, progress, engine)
+    raise vanished(cache, len(first))
+
+
+def vanished(cache: EmbeddingCache, count: int) -> ArtefactError:
+    """What is said when embeddings that were kept are not found again, ROUNDS times."""
+    return ArtefactError(
+        f"{cache.folder}: {count} embeddings that were kept there are gone, {ROUNDS} times. "
+        "See what else removes or damages files in that folder, and run it again."
+    )
 
 
 def _lost(path: Path, problem: object) -> None:
@@ -116,8 +128,8 @@ def _encode_missing(
     batch_size: int,
     progress: ProgressCallback | None,
     engine: Engine | None,
-) -> None:
-    """Encode pictures (digest -> path) into the cache, those that can be read."""
+) -> set[bytes]:
+    """Encode pictures (digest -> path) into the cache; the digests of those that cannot be read."""
     items = list(paths.items())
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
     files = [[path for _, path in batch] for batch in batches]
@@ -128,14 +140,18 @@ def _encode_missing(
         work = partial(encode_files, encoder=encoder, batch_size=batch_size)
         encoded = engine.map(work, files, gpu=on_gpu(encoder))
 
+    unreadable: set[bytes] = set()
+
     def readable() -> Generator[tuple[list[bytes], Sequence[Floats]]]:
         with closing(encoded):
             for batch, found in zip(batches, encoded, strict=True):
                 there = [(key, numbers) for (key, _), numbers in zip(batch, found, strict=True) if numbers is not None]
+                unreadable.update({key for key, _ in batch} - {key for key, _ in there})
                 yield [key for key, _ in there], [numbers for _, numbers in there]
                 meter.add(len(batch))
 
     keep(cache, encoder, readable())
+    return unreadable
 
 
 def on_gpu(encoder: Encoder) -> bool:
