@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -66,6 +68,30 @@ def test_the_table_fits_and_names_everybody(forecast: RaceForecast, width: int) 
     assert ("●" in shown) == (width >= 112)
     assert (forecast.rows["constructor_id"][0] in shown) == (width >= 92)
     assert ("picture" in shown) == (width >= 92)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("width", [80, 92, 100, 112, 120, 140, 200])
+def test_every_chance_has_a_bar_in_a_full_field_of_long_names(forecast: RaceForecast, width: int, moving: bool) -> None:
+    """Twenty drivers, places and finish: what is wide and tells less goes before the bars do."""
+    drivers = [f"kevin_magnussen_{number:02}"[-15:] for number in range(20)]
+    rows = pl.concat([forecast.rows] * 4)[:20].with_columns(
+        pl.lit(20, pl.Int32).alias("n_starters"),
+        pl.lit("aston_martin").alias("constructor_id"),
+        pl.lit([], pl.List(pl.String)).alias("missing"),
+        *(pl.lit(0.9999).alias(name) for name in ("p_win", "p_podium", "p_points", "p_finish")),
+        driver_id=pl.Series(drivers),
+    )
+    changes = dict.fromkeys(drivers, 0) if moving else None
+    shown = text_of(forecast_table(replace(forecast, rows=rows), width, changes=changes), width)
+    lines = [line for line in shown.splitlines() if "en_" in line]
+    assert len(lines) == 20
+    for driver, line in zip(drivers, lines, strict=True):
+        assert driver in line
+        assert line.count(">99.9%") == 4
+        assert len(re.findall("█+", line)) == 4
+        assert len(line.rstrip()) <= width
+    assert all(("●" in line) == (width >= (140 if moving else 120)) for line in lines)
 
 
 def test_arrows_tell_of_ranks_gained_and_lost(forecast: RaceForecast) -> None:

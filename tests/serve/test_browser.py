@@ -73,10 +73,11 @@ def test_a_race_is_picked_dragged_through_and_played(
     page.page.mouse.up()
     at(page, "2101_race_2", 5)
     assert page.text("#lap-text").startswith("Lap 5 of ")
-    assert shown_chances(page) == {
-        driver: (percent(row["p_win"]), row["p_win"])
-        for driver, row in predicted(world, "2101_race_2", 5, capsys).items()
-    }
+    field = predicted(world, "2101_race_2", 5, capsys)
+    for event in ("p_win", "p_finish"):
+        assert shown_chances(page, event) == {
+            driver: (percent(row[event]), row[event]) for driver, row in field.items()
+        }
     page.page.wait_for_selector("body:not([data-streaming])")
     page.choose("speed", "8")
     page.page.click("#play")
@@ -92,10 +93,10 @@ def test_a_race_is_picked_dragged_through_and_played(
     assert all(line.count("L") == LAPS for line in lines)
 
 
-def shown_chances(page: Opened) -> dict[str, tuple[str, float]]:
-    """What the table says of winning: the text and the number behind it, by driver."""
+def shown_chances(page: Opened, event: str = "p_win") -> dict[str, tuple[str, float]]:
+    """What the table says of winning, or of another event: the text and the number behind it, by driver."""
     cells: list[tuple[str, str, str]] = page.page.locator("#field tbody tr").evaluate_all(
-        "rows => rows.map(row => { const cell = row.querySelector('[data-column=p_win] .number');"
+        f"rows => rows.map(row => {{ const cell = row.querySelector('[data-column={event}] .number');"
         " return [row.dataset.driver, cell.textContent, cell.dataset.value]; })"
     )
     return {driver: (text, float(value)) for driver, text, value in cells}
@@ -129,6 +130,23 @@ def test_an_explanation_is_opened(page: Opened, served: Running) -> None:
     page.page.wait_for_selector("#picture")
     assert page.page.evaluate("document.getElementById('picture').decode().then(() => true)")
     page.page.keyboard.press("Escape")
+
+
+def test_a_chance_is_explained_too_and_arrows_scroll_what_has_the_focus(page: Opened, served: Running) -> None:
+    page.page.evaluate("location.hash = '#race=2101_race_3&lap=4&driver=driver_003'")
+    page.page.wait_for_selector(f'body[data-settled="{RACE}/4/driver_003"]')
+    page.choose("explain-of", "p_finish")
+    page.page.click("#explain")
+    page.page.wait_for_selector("#explanation .features tbody tr")
+    told = served.get(f"/api/races/{RACE}/explanation?driver=driver_003&lap=4&of=p_finish").json()
+    assert told["target"] == "p_finish"
+    assert f"chance of being classified {percent(told['value'])}" in page.text("#explanation .said")
+    assert "of=p_finish" in (page.page.get_attribute("#picture", "src") or "")
+    page.page.focus("#explanation .scroll")
+    page.page.keyboard.press("ArrowRight")
+    assert page.text("#lap-text").startswith("Lap 4 of ")
+    assert page.page.locator("#explanation .features").count() == 1
+    page.choose("explain-of", "expected_position")
 
 
 def test_what_is_known_and_how_reliable_it_was(page: Opened, served: Running) -> None:
@@ -165,7 +183,32 @@ def test_it_fits_the_screen_and_is_read_aloud(page: Opened) -> None:
     assert "To win: " in page.text("#status")
 
 
+@pytest.mark.parametrize("width", [1280, 1240, 1180, 1100, 1021, 800, 390, 375, 360, 320])
+def test_the_field_fits_its_card_at_any_width(browser: Browser, served: Running, width: int) -> None:
+    """With the longest name and the widest numbers that a field can have; what counts most stays to be seen."""
+    page = opened(browser, served, width)
+    page.page.evaluate(
+        "document.querySelectorAll('#field .name').forEach(one => { one.textContent = 'Brendon Hartley'; });"
+        "document.querySelectorAll('#field .number').forEach(one => { one.textContent = '>99.9%'; });"
+        "document.querySelectorAll('#field .k-range:not(th)').forEach(one => { one.textContent = '11–20'; })"
+    )
+    room, taken = page.page.evaluate(
+        "[document.querySelector('.field-box').clientWidth, document.getElementById('field').scrollWidth]"
+    )
+    assert taken <= room
+    assert page.overflow() <= 0
+    for column in ("p_win", "p_finish", "expected"):
+        assert page.page.locator(f'#field th[data-column="{column}"]').is_visible(), column
+    assert page.page.locator('#field th[data-column="range"]').is_visible() == (width in (1280, 1240, 800))
+    page.page.context.close()
+
+
 def test_the_keyboard_is_enough(page: Opened) -> None:
+    page.page.focus("#play")
+    page.page.keyboard.press("ArrowRight")
+    at(page, RACE, 5)
+    page.page.keyboard.press("ArrowLeft")
+    at(page, RACE, 4)
     page.page.focus("#lap")
     page.page.keyboard.press("ArrowRight")
     at(page, RACE, 5)
@@ -208,6 +251,15 @@ def test_a_problem_is_said_on_the_page(browser: Browser, served: Running) -> Non
     page.choose("race", "2101_race_1")
     page.page.wait_for_selector("#problem:not([hidden])")
     assert page.text("#problem")
+    # nothing of the race before stands under this one's name, and nothing can be asked of it
+    assert (
+        page.text("#headline") == page.text("#field-moment") == page.text("#driver-facts") == page.text("#known") == ""
+    )
+    assert page.page.locator("#field tr, #legend li, #chart-lines .line").count() == 0
+    assert page.page.is_disabled("#explain")
+    page.page.locator("#event input").nth(1).check(force=True)
+    page.page.keyboard.press("ArrowRight")
+    assert page.messages == [one for one in page.messages if "ERR_FAILED" in one]
     page.page.context.close()
 
 

@@ -35,6 +35,11 @@ WRONG = {
     "a lap too long to read": (f"{R}/forecast?lap={'9' * 300}", 422, "'lap': string should have at most 80"),
     "control characters": (f"{R}/forecast?lap=%1b%5b31m%00", 422, "got '?[31m?'"),
     "unknown driver": (f"{R}/picture?driver=nobody&lap=2", 404, "no driver 'nobody'"),
+    "a chance that the model does not say": (
+        f"{R}/explanation?driver=driver_001&lap=2&of=p_%1bother",
+        422,
+        "can explain expected_position, p_win, p_podium, p_points, p_finish, got 'p_?other'",
+    ),
     "no driver": (f"{R}/explanation?lap=2", 422, "the parameter 'driver' is missing"),
     "a parameter that is not there": (f"{R}/forecast?lpa=3", 422, "there is no parameter 'lpa' here"),
     "no season": ("/api/races?season=next", 422, "'season': input should be a valid integer"),

@@ -2,6 +2,6 @@
 
 from f1_predict.explain.explanation import Explanation, explain, heated
 from f1_predict.explain.occlusion import DriverPicture, picture_of
-from f1_predict.explain.question import Question, targets_of
+from f1_predict.explain.question import Question, target_of, targets_of
 
-__all__ = ["DriverPicture", "Explanation", "Question", "explain", "heated", "picture_of", "targets_of"]
+__all__ = ["DriverPicture", "Explanation", "Question", "explain", "heated", "picture_of", "target_of", "targets_of"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from f1_predict.errors import ConfigError
+from f1_predict.forecasting.names import quoted
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.probabilities import FLOOR, PODIUM_PLACES, POINTS_PLACES, to_field
 
@@ -25,6 +26,21 @@ def targets_of(forecaster: Forecaster) -> tuple[str, ...]:
     if forecaster.finish is forecaster.model:
         return FINISH
     return PLACES if forecaster.finish is None else PLACES + FINISH
+
+
+def target_of(forecaster: Forecaster, name: str | None) -> str:
+    """The name, if the model can be asked to explain it; None: its first.
+
+    Raises:
+        ConfigError: if the model says nothing of it.
+    """
+    known = targets_of(forecaster)
+    if name is not None and name not in known:
+        raise ConfigError(
+            f"a model of head '{forecaster.model.head}' can explain {', '.join(known)}, got {quoted(name)}. "
+            "Ask for one of these."
+        )
+    return known[0] if name is None else name
 
 
 class Question:
@@ -44,13 +60,7 @@ class Question:
     """
 
     def __init__(self, forecaster: Forecaster, n_starters: int, target: str | None = None) -> None:
-        known = targets_of(forecaster)
-        if target is not None and target not in known:
-            raise ConfigError(
-                f"a model of head '{forecaster.model.head}' can explain {', '.join(known)}, got '{target}'. "
-                "Ask for one of these."
-            )
-        self.target = known[0] if target is None else target
+        self.target = target_of(forecaster, target)
         finish = forecaster.finish if self.target in FINISH else None
         model = self.model = finish or forecaster.model
         self._field, self._sigma = n_starters, forecaster.sigma

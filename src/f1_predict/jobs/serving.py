@@ -91,7 +91,7 @@ def serve(
             predictor,
             reliability=record,
             limits=Limits(a_minute=rate),
-            hosts=sorted(LOOPBACK_NAMES) if loopback else None,
+            hosts=sorted(LOOPBACK_NAMES | {address.host.lower()}) if loopback else None,
         )
         warm_up(predictor)
         port = bound.getsockname()[1]

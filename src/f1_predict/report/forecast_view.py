@@ -18,7 +18,7 @@ from f1_predict.forecasting import CAUTIONS, DRIVER_MISSING, RACE_MISSING, RaceF
 from f1_predict.models.probabilities import INTERVAL
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_MAX_BAR, _MIN_BAR = 10, 3
+_MAX_BAR, _MIN_BAR = 10, 2
 _COLOURS = {"p_win": "magenta", "p_podium": "blue", "p_points": "green", "p_finish": "yellow"}
 """Of the bars; names, so that the terminal's own theme decides how dark they are."""
 _WORDS = {"p_win": "win", "p_podium": "podium", "p_points": "points", "p_finish": "finish"}
@@ -86,12 +86,16 @@ def forecast_table(
     places = shown["position_probs"].null_count() == 0
     lacking = width >= _TEAM_FROM and any(shown["missing"].list.len() > 0)
     field = int(shown["n_starters"][0])
-    team, strips = width >= _TEAM_FROM, places and width >= _PLACES_FROM
-    wide = [2, _longest(shown["driver_id"])] + [3] * (changes is not None)
-    wide += [_longest(shown["constructor_id"])] * team + [5, 9] * places + [max(field, len(_STRIP))] * strips
-    wide += [max(_longest(shown["missing"].list.join(", ")), len(_MISSING))] * lacking
-    room = width - sum(wide) - 2 * (len(wide) + len(events)) - 1
-    cells = min(room // max(len(events), 1) - 7, _MAX_BAR)
+    always = [2, _longest(shown["driver_id"])] + [3] * (changes is not None) + [5] * places
+    always += [max(_longest(shown["missing"].list.join(", ")), len(_MISSING))] * lacking
+    roomy, roomier = width >= _TEAM_FROM, places and width >= _PLACES_FROM
+    choices = ((roomy, roomier, places), (roomy, False, places), (False, False, places), (False, False, False))
+    for team, strips, ranges in choices:  # the bars come first
+        wide = always + [_longest(shown["constructor_id"])] * team + [max(field, len(_STRIP))] * strips + [5] * ranges
+        room = width - sum(wide) - 2 * (len(wide) + len(events)) - 1
+        cells = min(room // max(len(events), 1) - 7, _MAX_BAR)
+        if cells >= _MIN_BAR:
+            break
     made = Table(
         title=f"{race.season} {race.name} ({race.race_id}), {moment_of(forecast)}",
         title_justify="left",
@@ -99,14 +103,17 @@ def forecast_table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    _head(made, events, places=places, team=team, strips=strips, lacking=lacking, moving=changes is not None)
+    _head(made, events, places=places, ranges=ranges, team=team, strips=strips, lacking=lacking,
+          moving=changes is not None)  # fmt: skip
     for number, row in enumerate(shown[:rows].iter_rows(named=True), start=1):
         parts: list[RenderableType] = [str(row["predicted_rank"] or number)]
         parts += [_arrow(changes.get(row["driver_id"], 0))] if changes is not None else []
         parts += [row["driver_id"], *([row["constructor_id"]] if team else [])]
         parts += [_chance(row[name], cells, _COLOURS[name]) for name in events]
         if places:
-            parts += [f"{row['expected_position']:.1f}", f"{row['position_low']}-{row['position_high']}"]
+            parts.append(f"{row['expected_position']:.1f}")
+        if ranges:
+            parts.append(f"{row['position_low']}-{row['position_high']}")
         if strips:
             parts.append(strip(row["position_low"], row["position_high"], row["expected_position"], field))
         parts += [", ".join(row["missing"])] if lacking else []
@@ -119,7 +126,15 @@ def _longest(texts: pl.Series) -> int:
 
 
 def _head(
-    made: Table, events: Sequence[str], *, places: bool, team: bool, strips: bool, lacking: bool, moving: bool
+    made: Table,
+    events: Sequence[str],
+    *,
+    places: bool,
+    ranges: bool,
+    team: bool,
+    strips: bool,
+    lacking: bool,
+    moving: bool,
 ) -> None:
     made.add_column("", justify="right", no_wrap=True)
     if moving:
@@ -131,7 +146,8 @@ def _head(
         made.add_column(f"{_WORDS[name]:>6}", no_wrap=True)
     if places:
         made.add_column("place", justify="right", no_wrap=True)
-        made.add_column(f"{INTERVAL:.0%} range", justify="right", no_wrap=True)
+    if ranges:
+        made.add_column(f"{INTERVAL:.0%}\nrange", justify="right", no_wrap=True)
     if strips:
         made.add_column(_STRIP, no_wrap=True)
     if lacking:

@@ -57,8 +57,20 @@ class DriverQuery(LapQuery):
     driver: Driver
 
 
-class PictureQuery(DriverQuery):
-    """A picture."""
+class ExplanationQuery(DriverQuery):
+    """A forecast to be explained."""
+
+    of: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_NAME,
+            description="expected_position (if not given), p_win, p_podium, p_points or p_finish, as the model says.",
+        ),
+    ] = None
+
+
+class PictureQuery(ExplanationQuery):
+    """A picture; `of` is for its heat map."""
 
     heat: Annotated[bool, Field(description="With what mattered to the forecast in it, as a heat map.")] = False
 

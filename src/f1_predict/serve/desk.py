@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from f1_predict.api import Predictor
 from f1_predict.errors import NotFoundError
+from f1_predict.explain import target_of
 from f1_predict.forecasting import entries_of, find_starter, horizon_after, race_events
 from f1_predict.horizon import Horizon
 from f1_predict.models.trace_files import encode_png
@@ -88,6 +89,14 @@ class Desk:
         """
         return find_starter(self.predictor.archive, race_id, name)
 
+    def target(self, name: str | None) -> str:
+        """What of a forecast is explained: the name, or the model's first.
+
+        Raises:
+            ConfigError: if the model says nothing of that.
+        """
+        return target_of(self.predictor.forecaster, name)
+
     # ---- what takes work; `lap` None is before the race, and ids are those found above ----
 
     async def forecast(self, race_id: str, lap: int | None) -> bytes:
@@ -123,27 +132,27 @@ class Desk:
         """
         return await self._one(("picture", race_id, driver, lap), lambda: self._drawn(race_id, driver, lap))
 
-    async def explanation(self, race_id: str, driver: str, lap: int | None) -> bytes:
+    async def explanation(self, race_id: str, driver: str, lap: int | None, target: str) -> bytes:
         """What moved a driver's forecast, as JSON; see `Predictor.explain`."""
-        return (await self._explained(race_id, driver, lap))[0]
+        return (await self._explained(race_id, driver, lap, target))[0]
 
-    async def lit_picture(self, race_id: str, driver: str, lap: int | None) -> bytes:
+    async def lit_picture(self, race_id: str, driver: str, lap: int | None, target: str) -> bytes:
         """The picture with what mattered to the forecast lit up, as PNG.
 
         Raises:
             NotFoundError: if there is no picture.
         """
-        return (await self._explained(race_id, driver, lap))[1] or await self.picture(race_id, driver, lap)
+        return (await self._explained(race_id, driver, lap, target))[1] or await self.picture(race_id, driver, lap)
 
-    async def _explained(self, race_id: str, driver: str, lap: int | None) -> Made:
+    async def _explained(self, race_id: str, driver: str, lap: int | None, target: str) -> Made:
         """An explanation as JSON, and its picture, b"" without one."""
 
         def work() -> Made:
-            explanation = self.predictor.explain(race_id, driver, lap)
+            explanation = self.predictor.explain(race_id, driver, lap, target)
             picture = b"" if explanation.picture is None else explanation.picture_png()
             return as_json(explanation.to_dict()), picture
 
-        return await self._once(("explanation", race_id, driver, lap), work)
+        return await self._once(("explanation", race_id, driver, lap, target), work)
 
     def _drawn(self, race_id: str, driver: str, lap: int | None) -> bytes:
         snapshot = self.predictor.archive.snapshot(race_id, self.horizon(race_id, lap))

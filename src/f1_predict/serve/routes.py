@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
@@ -52,7 +53,9 @@ RaceName = Annotated[
 
 
 async def _race(site: TheSite, race: RaceName) -> str:
-    return site.desk.race(race)
+    if race in site.races:
+        return site.desk.race(race)
+    return await anyio.to_thread.run_sync(site.desk.race, race)  # to look for the closest names takes a while
 
 
 RaceId = Annotated[str, Depends(_race)]
@@ -161,10 +164,10 @@ async def replay(
 
 
 @router.get("/races/{race}/explanation", tags=["forecasts"], summary="What moved a driver's forecast")
-async def explanation(site: TheSite, race: RaceId, query: Annotated[answers.DriverQuery, Query()]) -> Response:
+async def explanation(site: TheSite, race: RaceId, query: Annotated[answers.ExplanationQuery, Query()]) -> Response:
     """What `f1-predict explain --json` writes; takes seconds."""
     asked = (race, site.desk.driver(race, query.driver), _lap(site, race, query.lap))
-    return _json(await site.desk.explanation(*asked), STEADY)
+    return _json(await site.desk.explanation(*asked, site.desk.target(query.of)), STEADY)
 
 
 @router.get(
@@ -177,5 +180,6 @@ async def explanation(site: TheSite, race: RaceId, query: Annotated[answers.Driv
 async def picture(site: TheSite, race: RaceId, query: Annotated[answers.PictureQuery, Query()]) -> Response:
     """As PNG, plain or with what mattered to the forecast lit up."""
     asked = (race, site.desk.driver(race, query.driver), _lap(site, race, query.lap))
-    content = await (site.desk.lit_picture(*asked) if query.heat else site.desk.picture(*asked))
+    of = site.desk.target(query.of)
+    content = await (site.desk.lit_picture(*asked, of) if query.heat else site.desk.picture(*asked))
     return Response(content, media_type="image/png", headers=STEADY)

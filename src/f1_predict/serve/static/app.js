@@ -45,7 +45,7 @@
     });
     problem(null);
     offerRaces(race.season, raceId);
-    field.clear();
+    forget(race);
     byId("title").textContent = `${race.season} ${race.name}`;
     const laps = race.laps ? `${race.laps} of ${race.scheduled_laps} laps run` : `${race.scheduled_laps} laps scheduled, none run yet`;
     byId("scope").textContent = `${new Date(`${race.date}T12:00:00Z`).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" })} · ${person(race.circuit_id)} · ${race.starters} starters · ${laps}`;
@@ -62,6 +62,18 @@
     } catch (error) {
       if (page.race === race) problem(error);
     }
+  }
+
+  /** Nothing of the race before stays on the page. */
+  function forget(race) {
+    field.clear();
+    page.lines = [];
+    chart.draw({ scheduled: race.scheduled_laps, last: race.laps, lines: [], events: [] });
+    for (const id of ["headline", "field-moment", "lap-text", "picture-text", "status"]) byId(id).textContent = "";
+    for (const id of ["legend", "missing", "driver", "driver-facts", "places", "explanation", "known", "numbers-table"]) byId(id).replaceChildren();
+    byId("picture").hidden = byId("explain").disabled = byId("explain-of").disabled = true;
+    F1.reliability.show(0, null);
+    for (const name of ["settled", "lap", "race"]) delete document.body.dataset[name];
   }
 
   function stopStream() {
@@ -129,12 +141,14 @@
     if (!page.driver) {
       const names = forecast.field.map((row) => row.driver_id);
       page.driver = names.includes(page.wanted) ? page.wanted : names[0];
+      byId("explain").disabled = byId("explain-of").disabled = false;
       options(byId("driver"), [...names].sort().map((id) => [id, person(id)]), page.driver);
     }
     byId("headline").textContent = headline(forecast);
     byId("field-moment").textContent = moment(lap, race.scheduled_laps);
     byId("missing").replaceChildren(...forecast.notes.map((text) => html("li", { text })));
     render();
+    if (byId("numbers").open) numbers();
     legend(forecast);
     clearTimeout(page.settling);
     page.settling = setTimeout(settle, SETTLED_MS);
@@ -147,7 +161,9 @@
     field.show(page.shown.field, page.before, cars, page.driver);
     if (told) F1.known(told, page.shown, page.model.missing);
     F1.driver.show(picked());
-    F1.driver.forget();
+    const place = `${page.race.race_id}/${page.lap}/${page.driver}`;
+    if (place !== page.place) F1.driver.forget(); // an explanation stays as long as it is of what is shown
+    page.place = place;
     F1.reliability.show(page.lap / page.race.scheduled_laps, picked());
     chart.move(page.lap, page.driver, byId("later").checked);
   }
@@ -186,9 +202,11 @@
   // ---- the chart ----
   function offerEvents(forecast) {
     const known = Object.keys(EVENTS).filter((name) => forecast.field.every((row) => row[name] !== null));
+    const places = forecast.field.every((row) => row.expected_position !== null) ? ["expected_position"] : [];
+    options(byId("explain-of"), [...places, ...known].map((name) => [name, F1.driver.CHANCES[name]]));
     page.event = known[0];
     byId("event").append(...known.map((name) => html("label", {},
-      html("input", { type: "radio", name: "event", value: name, checked: name === page.event, onchange: () => { page.event = name; redraw(); legend(page.shown); } }),
+      html("input", { type: "radio", name: "event", value: name, checked: name === page.event, onchange: () => { page.event = name; redraw(); if (page.shown) legend(page.shown); } }),
       html("span", { text: EVENTS[name] }))));
   }
 
@@ -235,7 +253,8 @@
   }
 
   function numbers() {
-    const laps = [...page.forecasts.keys()].sort((a, b) => a - b);
+    const hide = byId("later").checked;
+    const laps = [...page.forecasts.keys()].filter((lap) => !hide || lap <= page.lap).sort((a, b) => a - b);
     const lines = [...(page.lines || [])].sort((a, b) => (b.values.get(page.lap) || 0) - (a.values.get(page.lap) || 0));
     byId("numbers-table").replaceChildren(
       html("caption", { text: `${EVENTS[page.event]}, per cent, after laps of the leader` }),
@@ -258,17 +277,18 @@
   }
 
   async function explain() {
-    const { race, lap, driver } = page, button = byId("explain");
+    const { race, lap, driver } = page, button = byId("explain"), of = byId("explain-of").value;
+    if (!page.shown) return;
     button.disabled = true;
     byId("explanation").replaceChildren(html("p", { class: "muted", text: "The forecast is made again with parts of it hidden." }));
     try {
-      await F1.driver.explain(race.race_id, picked(), lap, race.scheduled_laps, page.asked.signal);
+      await F1.driver.explain(race.race_id, picked(), lap, race.scheduled_laps, of, page.asked.signal);
       if (page.race !== race || page.lap !== lap || page.driver !== driver) F1.driver.forget();
     } catch (error) {
       F1.driver.forget();
       problem(error);
     } finally {
-      button.disabled = false;
+      button.disabled = !page.shown;
     }
   }
 
@@ -304,8 +324,9 @@
   }
 
   function keys(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|BUTTON|SUMMARY|A)$/.test(event.target.tagName)) return;
-    if (event.key === " ") { event.preventDefault(); play(); }
+    const { target } = event;
+    if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|SELECT)$/.test(target.tagName) || target.closest(".scroll")) return;
+    if (event.key === " " && !/^(BUTTON|SUMMARY|A)$/.test(target.tagName)) { event.preventDefault(); play(); }
     if (event.key === "ArrowRight" && page.race) { pause(); goTo(Math.min(page.lap + 1, page.race.laps)); }
     if (event.key === "ArrowLeft" && page.race) { pause(); goTo(Math.max(page.lap - 1, 0)); }
   }
@@ -323,12 +344,15 @@
     byId("race").addEventListener("change", (event) => choose(event.target.value));
     byId("lap").addEventListener("input", (event) => { pause(); goTo(Number(event.target.value)); });
     byId("play").addEventListener("click", play);
-    byId("later").addEventListener("change", () => chart.move(page.lap, page.driver, byId("later").checked));
+    byId("later").addEventListener("change", () => { chart.move(page.lap, page.driver, byId("later").checked); if (byId("numbers").open) numbers(); });
     byId("driver").addEventListener("change", (event) => pick(event.target.value));
     byId("explain").addEventListener("click", explain);
     byId("numbers").addEventListener("toggle", () => { if (byId("numbers").open) numbers(); });
     document.addEventListener("keydown", keys);
-    window.addEventListener("hashchange", () => { const asked = fromAddress(); if (asked && `${asked[0]}/${asked[1]}` !== `${page.race.race_id}/${page.lap}`) choose(...asked); });
+    window.addEventListener("hashchange", () => {
+      const asked = fromAddress();
+      if (asked && asked.join() !== [page.race.race_id, page.lap, page.driver].join()) choose(...asked);
+    });
     try {
       const [model, races] = await Promise.all([get("/api/model"), get("/api/races")]);
       page.model = model;
@@ -338,8 +362,8 @@
       byId("model").textContent = `Model ${model.name}, ${learnt}, backbone ${model.backbone}.`;
       const run = [...page.races].reverse();
       const first = run.find((race) => race.laps && race.starters) || run.find((race) => race.starters) || run[0];
-      if (model.reliability) get("/api/reliability").then(F1.reliability.begin, problem);
-      else F1.reliability.begin(null);
+      if (model.reliability) get("/api/reliability").then((record) => F1.reliability.begin(record, model.name), problem);
+      else F1.reliability.begin(null, model.name);
       await choose(...(fromAddress() || [first.race_id]));
     } catch (error) {
       problem(error);

@@ -23,7 +23,15 @@
     }, ...bars);
   }
 
+  /** What a forecast says, in words. */
+  const CHANCES = {
+    expected_position: "expected place", p_win: "chance to win", p_podium: "chance of a podium", p_points: "chance of points",
+    p_finish: "chance of being classified",
+  };
+
   F1.driver = {
+    CHANCES,
+
     /** Facts and places of one driver at a moment. */
     show(row) {
       const facts = Object.entries(EVENTS).filter(([name]) => row[name] !== null).map(([name, text]) => [text, percent(row[name])]);
@@ -52,10 +60,10 @@
     forget() { byId("explanation").replaceChildren(); },
 
     /** Why: what hiding picture or table changes, what in the table and which laps mattered; the picture lit up. */
-    async explain(race, row, lap, scheduled, signal) {
-      const found = await get(address(race, "explanation", { driver: row.driver_id, lap }), { signal });
+    async explain(race, row, lap, scheduled, of, signal) {
+      const found = await get(address(race, "explanation", { driver: row.driver_id, lap, of }), { signal });
       if (found.has_picture) {
-        byId("picture").src = address(race, "picture", { driver: row.driver_id, lap, heat: "true" });
+        byId("picture").src = address(race, "picture", { driver: row.driver_id, lap, of, heat: "true" });
         byId("picture").alt = `The picture of ${person(row.driver_id)} ${moment(lap, scheduled)}; what mattered to the forecast is red.`;
         byId("picture-text").textContent = "The same picture: the redder, the more it mattered to this forecast. The bar on the right is the scale.";
       }
@@ -70,7 +78,7 @@
         html("th", { scope: "row", text: one.label }),
         html("td", { class: "value", text: one.value === null ? "not known" : `${Number(one.value.toFixed(2))} ${one.unit || ""}`.trim() }),
         html("td", {}, html("span", { class: "number", text: by(one.attribution) }), meter(Math.abs(one.attribution) / most, better(one.attribution) ? "up" : "down"))));
-      const what = places ? "expected place" : found.target.replace("p_", "chance to ");
+      const what = CHANCES[found.target];
       byId("explanation").replaceChildren(
         html("p", { class: "said", text: `The network alone says of ${person(row.driver_id)}: ${what} ${amount(found.value)}. Without the picture ${amount(found.without.picture)}, without the table ${amount(found.without.table)}.` }),
         html("h3", { text: "Picture or table: whose hiding moves more" }), html("ul", { class: "shares" }, ...shares),
@@ -125,7 +133,8 @@
   };
 
   // ---- how reliable ----
-  const state = { record: null, model: null, event: "win", at: 0, row: null };
+  const state = { record: null, served: null, model: null, event: "win", at: 0, row: null, open: false };
+  const NEAR = 0.1;
 
   function nearest(model, share) {
     return model.moments.reduce((best, one) => (Math.abs(one.fraction - share) < Math.abs(best.fraction - share) ? one : best));
@@ -165,16 +174,20 @@
     const bins = found.events[event];
     const verb = { win: "won", podium: "came among the first three", points: "came among the first ten", finish: "were classified" }[event];
     const score = found.scores;
-    const like = state.row ? closest(bins, state.row[`p_${event}`]) : null;
+    const chance = state.row && state.row[`p_${event}`];
+    const like = closest(bins, chance);
+    const given = like && `${person(state.row.driver_id)} is given ${percent(chance)} here. `;
+    const near = like && Math.abs(like.mean_probability - chance) <= NEAR;
     box.replaceChildren(
       html("div", { class: "choices" },
         choice("reliability-model", "Model", record.models.map((one) => [one.name, one.name]), model.name, (value) => { state.model = value; render(); }),
         choice("reliability-event", "Event", events.map((one) => [one, EVENTS[`p_${one}`]]), event, (value) => { state.event = value; render(); })),
       html("div", { class: "record" }, curve(bins), html("div", {},
-        html("p", { text: `${model.name} (${model.about}) forecast ${record.races} races of ${record.seasons[0] === record.seasons[1] ? record.seasons[0] : record.seasons.join("–")}, each from earlier seasons only. Nearest moment to this lap: ${when(found.fraction)}.` }),
-        like && html("p", { class: "said", text: `${person(state.row.driver_id)} is given ${percent(state.row[`p_${event}`])} here. When forecasts said about that (${percent(like.mean_probability)} on average), ${whole(like.frequency)} of ${like.rows} drivers ${verb}.` }),
+        html("p", { text: `${model.name} (${model.about}) forecast ${record.races} races of ${record.seasons[0] === record.seasons[1] ? record.seasons[0] : record.seasons.join("–")}, each from earlier seasons only. Nearest moment to this lap: ${when(found.fraction)}.${model.name === state.served ? "" : ` It is not the model of this page, ${state.served}.`}` }),
+        near && html("p", { class: "said", text: `${given}When forecasts said about that (${percent(like.mean_probability)} on average), ${whole(like.frequency)} of ${like.rows} drivers ${verb}.` }),
+        like && !near && html("p", { class: "said", text: `${given}No group of those forecasts is near that: the nearest said ${percent(like.mean_probability)} on average.` }),
         html("p", { class: "muted", text: `Off by ${score.mae.value.toFixed(2)} places on average (95 % interval ${score.mae.low.toFixed(2)} to ${score.mae.high.toFixed(2)}); exactly right ${percent(score.accuracy.value)} of the time; log-loss ${score.log_loss.value.toFixed(3)}.` }))),
-      html("details", {}, html("summary", { text: "The curve as a table" }), html("div", { class: "scroll" }, html("table", {},
+      html("details", { open: state.open, ontoggle: (event) => { state.open = event.target.open; } }, html("summary", { id: "reliability-table", text: "The curve as a table" }), html("div", { class: "scroll" }, html("table", {},
         html("thead", {}, html("tr", {}, ...["Said", "Happened", "Forecasts"].map((text) => html("th", { scope: "col", text })))),
         html("tbody", {}, ...bins.map((bin) => html("tr", {}, html("th", { scope: "row", text: percent(bin.mean_probability) }), html("td", { text: percent(bin.frequency) }), html("td", { text: bin.rows }))))))),
     );
@@ -187,7 +200,7 @@
   }
 
   F1.reliability = {
-    begin(record) { state.record = record; state.model = record && record.shown; render(); },
+    begin(record, served) { Object.assign(state, { record, served, model: record && record.shown }); render(); },
     show(share, row) { state.at = share; state.row = row; if (state.record) render(); },
   };
 })();

@@ -10,7 +10,7 @@ window.F1 = (() => {
       else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
       else element.setAttribute(name, value === true ? "" : String(value));
     }
-    element.append(...children.filter((child) => child !== null && child !== undefined));
+    element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
     return element;
   }
   const html = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
