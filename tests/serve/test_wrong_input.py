@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from f1_predict.api import Predictor
 from f1_predict.cli import main
-from f1_predict.serve import Limits
+from f1_predict.serve import Desk, Limits, create_app
 from f1_predict.serve.limits import Gate, host_of, is_loopback
 from tests.forecasting.conftest import RACE, World
-from tests.serve.conftest import Running
+from tests.serve.conftest import Running, running
 
 R = f"/api/races/{RACE}"
 WRONG = {
@@ -208,3 +209,31 @@ def test_names_of_hosts() -> None:
     assert [is_loopback(name) for name in ("localhost", "127.0.0.9", "::1", "0.0.0.0", "::", "example.org")] == [
         *(True, True, True, False, False, False)
     ]
+
+
+def test_too_many_requests_are_told_to_come_back(predictor: Predictor) -> None:
+    with running(create_app(predictor, limits=Limits(a_minute=1, burst=3)), predictor) as door:
+        answers = [door.get("/api/model") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    refused(answers[-1], 429, "more than 1 requests a minute")
+    assert answers[-1].headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("limits", [Limits(at_once=1), Limits(at_once_of_all=1)])
+def test_too_much_at_once_is_told_to_come_back(predictor: Predictor, limits: Limits) -> None:
+    """A replay that is being listened to counts; when it is over, the next request is answered."""
+    with running(create_app(predictor, limits=limits), predictor) as door:
+        with httpx.stream("GET", f"{door.url}{R}/replay", timeout=60.0) as stream:
+            lines = stream.iter_lines()
+            assert next(lines)
+            busy = door.get("/api/model")
+            assert sum(line == "event: end" for line in lines) == 1
+        assert door.get("/api/model").status_code == 200
+    refused(busy, 503, "too many requests are being answered already")
+    assert busy.headers["retry-after"] == "1"
+
+
+def test_more_work_than_may_wait_is_told_to_come_back(predictor: Predictor) -> None:
+    desk = Desk(predictor, waiting=0)
+    with running(create_app(predictor, desk=desk), predictor) as door:
+        refused(door.get(f"{R}/forecast?lap=2"), 503, "too many forecasts are waiting to be made")

@@ -37,7 +37,8 @@ class Limits:
     Attributes:
         a_minute: requests of a client, on average.
         burst: requests of a client at one go, before the average counts.
-        at_once: requests of a client that are being answered, streams included.
+        at_once: requests of a client that are being answered, streams included; fewer than may wait at the desk, so
+            that no client fills it alone.
         at_once_of_all: the same of all clients.
         body_bytes: of a request; nothing here needs one.
         address_bytes: of path and query.
@@ -45,7 +46,7 @@ class Limits:
 
     a_minute: int = 1200
     burst: int = 240
-    at_once: int = 64
+    at_once: int = 32
     at_once_of_all: int = 256
     body_bytes: int = 1024
     address_bytes: int = 2048
