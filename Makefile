@@ -20,15 +20,15 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	$(BIN)/f1-predict run --seasons $(SEASONS) --seed $(SEED) --work build/demo
 
-# Ray's tests run last and alone: a cluster that falters on a busy machine takes the process that started it along, and
-# pytest-xdist then waits for that worker for ever.
-RAY_TESTS := tests/scale/test_ray.py
+# What needs Ray or OpenVINO is tested last and alone: should one of them take its process along, that is seen at once,
+# while pytest-xdist would wait for a lost worker for ever.
+APART := tests/scale/test_ray.py tests/models/test_encoder_runtimes.py
 test: $(STAMP)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report= --ignore $(RAY_TESTS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(RAY_TESTS) --cov --cov-append --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report= $(APART:%=--ignore %)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(APART) --cov --cov-append --cov-report=term
 
 # The quick part of `make test`, for every commit.
 check: $(STAMP)
