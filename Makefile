@@ -69,14 +69,14 @@ backbone: $(STAMP)
 	  --embeddings $(REAL)/data/multimodal/embeddings --work $(REAL)/probe --page docs/backbone.md
 
 # The table of docs/explanations.md: a network that learnt from two simulated seasons, and trouble put into the third.
-# About five minutes on two cores.
+# About three minutes on two cores.
 CHECK := build/explanations
 explanations: $(STAMP)
 	$(BIN)/f1-predict simulate --seasons 3 --seed 1 --out $(CHECK)/processed
 	$(BIN)/f1-predict dataset --data $(CHECK)/processed --traces $(CHECK)/traces --out $(CHECK)/dataset.json \
 	  --fractions 0.5,0.75
 	$(BIN)/f1-predict train --traces $(CHECK)/traces --dataset $(CHECK)/dataset.json --model $(CHECK)/model
-	$(BIN)/f1-predict explain-check --data $(CHECK)/processed --model $(CHECK)/model --rounds 2 --seed 1
+	$(BIN)/f1-predict explain-check --data $(CHECK)/processed --model $(CHECK)/model --rounds 6 --seed 1
 
 # The documentation as a site that loads nothing from elsewhere. Its pages open from the folder; to search them, too:
 #   python3 -m http.server --directory build/site
