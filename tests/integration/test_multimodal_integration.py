@@ -20,7 +20,7 @@ from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.probabilities import coherent, to_field
 from f1_predict.training.artefacts import load_model
-from f1_predict.training.train import EncodedDataset, load_forecaster, save_network, train_finish, train_network
+from f1_predict.training.train import EncodedDataset, for_finish, load_forecaster, save_network, train_network
 from tests.integration.conftest import HALF, World
 
 
@@ -144,7 +144,7 @@ def test_every_head_learns_and_is_saved(world: World, tmp_path: Path, head: Head
     network = train_network(world.train, world.validation, config)
     losses = [report.train_loss for report in network.result.history]
     assert losses[-1] < losses[0]
-    beside = None if head == "finish" else train_finish(world.train, world.validation, config)
+    beside = None if head == "finish" else train_network(world.train, world.validation, for_finish(config))
     save_network(tmp_path / "model", network, world.train, world.validation, world.encoder, config, beside)
     model, manifest, finish = load_model(tmp_path / "model", encoder=world.encoder)
     again = replace(network, model=model, normaliser=manifest.restore_normaliser())

@@ -23,7 +23,7 @@ from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.training.cut_table import CutTable, Integers
 from f1_predict.training.field_fit import FieldRows, fit_field
 from f1_predict.training.rows import LabelledRows
-from f1_predict.training.train import EncodedDataset, train_finish, train_network
+from f1_predict.training.train import EncodedDataset, for_finish, train_network
 
 Floats = NDArray[np.float64]
 
@@ -155,8 +155,8 @@ def _network(table: CutTable, fold: Fold, config: Config, *, use_pictures: bool)
     config = config.changed("fusion", {"head": "position"})
     config = config.changed("training", {"patience": config.evaluation.patience})
     position, finish = (
-        train(parts[0], parts[1], config, use_pictures=use_pictures).predict(test, use_pictures=use_pictures)
-        for train in (train_network, train_finish)
+        train_network(parts[0], parts[1], settings, use_pictures=use_pictures).predict(test, use_pictures=use_pictures)
+        for settings in (config, for_finish(config))
     )
     return Output(position, finish[:, 0])
 

@@ -25,8 +25,8 @@ from f1_predict.training.train import (
     EncodedDataset,
     TrainedNetwork,
     encode_split,
+    for_finish,
     save_network,
-    train_finish,
     train_network,
 )
 
@@ -73,7 +73,9 @@ def save_with_finish(
     if network.model.head == "finish":
         return
     console.print("[bold]Who will be classified[/bold]")
-    finish = train_finish(train, validation, config, on_epoch=lambda report: console.print(terminal.epoch_line(report)))
+    finish = train_network(
+        train, validation, for_finish(config), on_epoch=lambda report: console.print(terminal.epoch_line(report))
+    )
     save_network(model, network, train, validation, encoder, config, finish)
 
 

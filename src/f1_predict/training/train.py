@@ -173,19 +173,10 @@ def train_network(
     return TrainedNetwork(model, normaliser, result, sigma)
 
 
-def train_finish(
-    train: EncodedDataset,
-    validation: EncodedDataset,
-    config: Config,
-    *,
-    encoder: VisionEncoder | None = None,
-    use_pictures: bool = True,
-    on_epoch: OnEpoch | None = None,
-) -> TrainedNetwork:
-    """As `train_network`, for who will be classified: what a model of places does not say."""
-    settings = config.changed("fusion", {"head": "finish"})
-    settings = settings.changed("training", {"batch_size": config.training.finish_batch_size})
-    return train_network(train, validation, settings, encoder=encoder, use_pictures=use_pictures, on_epoch=on_epoch)
+def for_finish(config: Config) -> Config:
+    """Settings of the network that stands beside one of places: it says who will be classified, from the same rows."""
+    config = config.changed("fusion", {"head": "finish"})
+    return config.changed("training", {"batch_size": config.training.finish_batch_size})
 
 
 def _seasons(rows: LabelledRows) -> tuple[int, ...]:
@@ -210,7 +201,7 @@ def save_network(
         held_out: its validation rows.
         encoder: whose embeddings these rows have.
         config: all its settings.
-        finish: from `train_finish` on the same rows, beside a network of places.
+        finish: trained with `for_finish` on the same rows, beside a network of places.
     """
     rows = train.dataset
     scores = _scores(network)
