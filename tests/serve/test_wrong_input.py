@@ -14,7 +14,7 @@ import pytest
 from f1_predict.api import Predictor
 from f1_predict.cli import main
 from f1_predict.serve import Desk, Limits, create_app
-from f1_predict.serve.limits import Gate, host_of, is_loopback
+from f1_predict.serve.limits import Gate, host_of, is_loopback, names_of
 from tests.forecasting.conftest import RACE, World
 from tests.serve.conftest import Running, running
 
@@ -209,6 +209,14 @@ def test_names_of_hosts() -> None:
     assert [is_loopback(name) for name in ("localhost", "127.0.0.9", "::1", "0.0.0.0", "::", "example.org")] == [
         *(True, True, True, False, False, False)
     ]
+
+
+def test_a_server_is_asked_by_the_address_that_it_is_bound_to() -> None:
+    for host in ("localhost", "127.0.0.1", "127.0.0.2", "::1"):
+        assert host in (names_of(host) or [])
+        assert "evil.example" not in (names_of(host) or [])
+    assert names_of("0.0.0.0") is None
+    assert names_of("example.org") is None
 
 
 def test_too_many_requests_are_told_to_come_back(predictor: Predictor) -> None:

@@ -15,7 +15,7 @@ from f1_predict.errors import ConfigError
 from f1_predict.evaluation.predictions import read_predictions
 from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.serve import Limits, create_app
-from f1_predict.serve.limits import LOOPBACK_NAMES, is_loopback
+from f1_predict.serve.limits import is_loopback, names_of
 from f1_predict.serve.reliability import reliability_of
 
 HEADER_BYTES = 16_384
@@ -91,7 +91,7 @@ def serve(
             predictor,
             reliability=record,
             limits=Limits(a_minute=rate),
-            hosts=sorted(LOOPBACK_NAMES | {address.host.lower()}) if loopback else None,
+            hosts=names_of(address.host),
         )
         warm_up(predictor)
         port = bound.getsockname()[1]

@@ -144,3 +144,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def names_of(host: str) -> list[str] | None:
+    """What a server bound to this name or address may be called by; None, for any name, unless it is the loopback."""
+    return sorted(LOOPBACK_NAMES | {host.lower()}) if is_loopback(host) else None
