@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import queue
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +26,7 @@ from f1_predict.models.backbone_weights import load_weights
 from f1_predict.models.preprocessing import TRACES
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.sources.simulator import simulate
-from f1_predict.training import pretrain_fit, pretrain_pictures, pretrain_state
+from f1_predict.training import pretrain_feed, pretrain_fit, pretrain_pictures, pretrain_state
 from f1_predict.training.pretrain_card import MAX_BYTES, round_to_half, write_weights
 from f1_predict.training.pretrain_feed import batches_ahead
 from f1_predict.training.pretrain_fit import Listeners, StepReport, pretrain, settle_statistics
@@ -145,6 +147,26 @@ class TestPictures:
             pytest.raises(F1PredictError, match=r"drawing pictures failed: .*1899"),
         ):
             next(there)
+
+    def test_what_a_process_said_just_before_it_ended_is_not_missed(self) -> None:
+        """It puts its error and ends after the queue was found empty, and before it is asked whether it lives."""
+
+        class Ending:
+            exitcode = 0
+            alive, said = True, False
+
+            def is_alive(self) -> bool:
+                return self.alive
+
+            def get(self, timeout: float) -> str:
+                if self.said:
+                    return "no era 1899"
+                self.alive, self.said = False, True
+                raise queue.Empty
+
+        ending: Any = Ending()
+        with pytest.raises(F1PredictError, match="drawing pictures failed: no era 1899"):
+            pretrain_feed._next(ending, ending)
 
     def test_no_season_serves_two_purposes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seeds: dict[str, set[int]] = {}

@@ -78,10 +78,11 @@ def _next(waiting: Waiting, drawer: BaseProcess) -> Batch:
         F1PredictError: if it failed or ended.
     """
     while True:
+        ended = not drawer.is_alive()  # asked first: what it put before its end is found then
         try:
             found = waiting.get(timeout=_LOOK_S)
         except queue.Empty:
-            if not drawer.is_alive():
+            if ended:
                 raise F1PredictError(
                     f"the process that draws pictures ended (exit code {drawer.exitcode}). "
                     "Start again: training goes on from its last checkpoint."
