@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 pytestmark = needs_browser
 
+SETTLED_MS = 220
+"""After which the page takes it that the reader stays at a lap."""
+
 
 def opened(browser: Browser, served: Running, width: int, where: str = "", scheme: str = "light") -> Opened:
     context = browser.new_context(
@@ -260,6 +263,24 @@ def test_a_problem_is_said_on_the_page(browser: Browser, served: Running) -> Non
     page.page.locator("#event input").nth(1).check(force=True)
     page.page.keyboard.press("ArrowRight")
     assert page.messages == [one for one in page.messages if "ERR_FAILED" in one]
+    page.page.context.close()
+
+
+def test_a_race_left_before_the_page_came_to_rest_leaves_nothing_behind(browser: Browser, served: Running) -> None:
+    """What waits until the reader stays at a lap must not meet a race of which nothing is known yet."""
+    page = opened(browser, served, WIDE, f"#race={RACE}&lap=3")
+    page.page.wait_for_selector("body:not([data-streaming])")
+    page.page.route("**/events", lambda route: None)  # nothing is known of the next race, for as long as it takes
+    page.page.evaluate(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));"
+        "location.hash = '#race=2101_race_1&lap=2'"
+    )
+    page.page.wait_for_selector("body.waiting:not([data-race])")
+    page.page.wait_for_timeout(2 * SETTLED_MS)
+    assert page.page.get_attribute("body", "data-settled") is None
+    assert page.page.evaluate("location.hash") == "#race=2101_race_1&lap=2"
+    assert page.text("#status") == page.text("#picture-text") == ""
+    assert page.messages == []
     page.page.context.close()
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import queue
+import multiprocessing
+import os
+import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from rich.console import Console
@@ -26,7 +29,7 @@ from f1_predict.models.backbone_weights import load_weights
 from f1_predict.models.preprocessing import TRACES
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.sources.simulator import simulate
-from f1_predict.training import pretrain_feed, pretrain_fit, pretrain_pictures, pretrain_state
+from f1_predict.training import pretrain_fit, pretrain_pictures, pretrain_state
 from f1_predict.training.pretrain_card import MAX_BYTES, round_to_half, write_weights
 from f1_predict.training.pretrain_feed import batches_ahead
 from f1_predict.training.pretrain_fit import Listeners, StepReport, pretrain, settle_statistics
@@ -148,25 +151,46 @@ class TestPictures:
         ):
             next(there)
 
-    def test_what_a_process_said_just_before_it_ended_is_not_missed(self) -> None:
-        """It puts its error and ends after the queue was found empty, and before it is asked whether it lives."""
+    def test_what_goes_wrong_is_told_whole_however_long_it_is(self) -> None:
+        """More than a pipe holds: a process that ended at once would take it with it."""
+        era = "1899" * 500_000
+        source = PictureSource(TINY.model_copy(update={"eras": (era,)}), "train")
+        with batches_ahead(source, 0, 1) as there, pytest.raises(F1PredictError) as told:
+            next(there)
+        assert era in str(told.value)
 
-        class Ending:
-            exitcode = 0
-            alive, said = True, False
+    @pytest.mark.parametrize("drawn", [0, 3])
+    def test_a_process_that_is_killed_is_missed(self, drawn: int) -> None:
+        """Wherever it was: starting, drawing, or in the middle of a batch, which it fills the pipe with."""
+        with batches_ahead(PictureSource(TINY, "train"), 0, 1) as there:
+            for _ in range(drawn):
+                next(there)
+            (drawer,) = multiprocessing.active_children()
+            drawer.kill()
+            with pytest.raises(F1PredictError, match=r"draws pictures ended \(exit code -9\). Start again"):
+                deque(there, maxlen=0)
 
-            def is_alive(self) -> bool:
-                return self.alive
-
-            def get(self, timeout: float) -> str:
-                if self.said:
-                    return "no era 1899"
-                self.alive, self.said = False, True
-                raise queue.Empty
-
-        ending: Any = Ending()
-        with pytest.raises(F1PredictError, match="drawing pictures failed: no era 1899"):
-            pretrain_feed._next(ending, ending)
+    def test_drawing_processes_end_with_this_one(self, tmp_path: Path) -> None:
+        """Even where it is killed: their pipes break."""
+        script = (
+            "import multiprocessing, time\n"
+            "from f1_predict.training.pretrain_feed import batches_ahead\n"
+            "from f1_predict.training.pretrain_pictures import PictureSource\n"
+            "from tests.training.test_pretrain import TINY\n"
+            "if __name__ == '__main__':\n"
+            "    with batches_ahead(PictureSource(TINY, 'train'), 0, 1) as there:\n"
+            "        next(there)\n"
+            "        print(multiprocessing.active_children()[0].pid, flush=True)\n"
+            "        time.sleep(600)\n"
+        )
+        path = tmp_path / "trainer.py"
+        path.write_text(script)
+        command, ours = [sys.executable, str(path)], os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ours) as trainer:
+            assert trainer.stdout is not None
+            drawer = psutil.Process(int(trainer.stdout.readline()))
+            trainer.kill()
+            drawer.wait(timeout=30)
 
     def test_no_season_serves_two_purposes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seeds: dict[str, set[int]] = {}

@@ -10,9 +10,9 @@ import os
 import queue
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.process import BaseProcess, parent_process
-from multiprocessing.queues import Queue
-from typing import TypeAlias
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from threading import Thread
 
 import torch
 
@@ -21,13 +21,8 @@ from f1_predict.training.pretrain_pictures import Batch, PictureSource
 
 BATCHES_AHEAD = 24
 """That a drawing process may have waiting: about 5 MB each, more than a block, so that blocks are no hiccup."""
-_LOOK_S = 2.0
 _NICE = 19
 """Drawing gives way to training where they share cores: it is quicker, and waits at a full queue otherwise."""
-
-
-Waiting: TypeAlias = "Queue[Batch | str]"
-"""Batches, or what went wrong."""
 
 
 @contextmanager
@@ -42,78 +37,81 @@ def batches_ahead(source: PictureSource, first: int, workers: int) -> Iterator[I
         source: of the pictures.
         first: number of the first batch.
         workers: processes; 0 draws in this one, between the steps.
+
+    Raises:
+        F1PredictError: where a batch is taken, if the process that draws it failed or ended.
     """
     if workers == 0:
         yield source.batches(first)
         return
     context = multiprocessing.get_context("spawn")
-    queues = [context.Queue(BATCHES_AHEAD) for _ in range(workers)]
-    drawers = [
-        context.Process(target=_draw, args=(source, first, workers, offset, queues[offset]), daemon=True)
-        for offset in range(workers)
-    ]
+    receivers: list[Connection] = []
+    drawers: list[SpawnProcess] = []
     try:
-        for drawer in drawers:
+        for offset in range(workers):
+            receiver, sender = context.Pipe(duplex=False)
+            receivers.append(receiver)
+            drawer = context.Process(target=_draw, args=(source, first, workers, offset, sender), daemon=True)
             drawer.start()
-        yield _in_turn(source.batches_per_block, first, queues, drawers)
+            drawers.append(drawer)
+            sender.close()  # only the process holds it then: its end, wherever that comes, is the end of the pipe
+        yield _in_turn(source.batches_per_block, first, receivers, drawers)
     finally:
         for drawer in drawers:
             drawer.terminate()
         for drawer in drawers:
             drawer.join()
+        for receiver in receivers:
+            receiver.close()
 
 
-def _in_turn(per_block: int, first: int, queues: Sequence[Waiting], drawers: Sequence[BaseProcess]) -> Iterator[Batch]:
+def _in_turn(
+    per_block: int, first: int, receivers: Sequence[Connection], drawers: Sequence[SpawnProcess]
+) -> Iterator[Batch]:
     number = first
     while True:
-        worker = number // per_block % len(queues)
-        yield _next(queues[worker], drawers[worker])
+        worker = number // per_block % len(receivers)
+        yield _next(receivers[worker], drawers[worker])
         number += 1
 
 
-def _next(waiting: Waiting, drawer: BaseProcess) -> Batch:
-    """The next batch of a process, or its error.
-
-    Raises:
-        F1PredictError: if it failed or ended.
-    """
-    while True:
-        ended = not drawer.is_alive()  # asked first: what it put before its end is found then
-        try:
-            found = waiting.get(timeout=_LOOK_S)
-        except queue.Empty:
-            if ended:
-                raise F1PredictError(
-                    f"the process that draws pictures ended (exit code {drawer.exitcode}). "
-                    "Start again: training goes on from its last checkpoint."
-                ) from None
-            continue
-        if isinstance(found, Batch):
-            return found
-        raise F1PredictError(f"drawing pictures failed: {found}")
+def _next(receiver: Connection, drawer: SpawnProcess) -> Batch:
+    try:
+        found = receiver.recv()
+    except (EOFError, OSError):
+        drawer.join()
+        raise F1PredictError(
+            f"the process that draws pictures ended (exit code {drawer.exitcode}). "
+            "Start again: training goes on from its last checkpoint."
+        ) from None
+    if isinstance(found, Batch):
+        return found
+    raise F1PredictError(f"drawing pictures failed: {found}")
 
 
-def _draw(source: PictureSource, first: int, workers: int, offset: int, waiting: Waiting) -> None:
-    """The drawing process: fills its queue until it or its parent ends."""
+def _draw(source: PictureSource, first: int, workers: int, offset: int, sender: Connection) -> None:
+    """The drawing process: draws ahead, and sends what is taken, until it fails or nobody listens any more."""
     with suppress(OSError):
         os.nice(_NICE)
     torch.set_num_threads(1)
+    drawn: queue.Queue[Batch | str] = queue.Queue(BATCHES_AHEAD)
+    sending = Thread(target=_send, args=(drawn, sender), daemon=True)
+    sending.start()
     try:
         for batch in source.batches(first, workers, offset):
-            if not _put(waiting, batch):
-                break
+            drawn.put(batch)
     except F1PredictError as error:
-        _put(waiting, str(error))
-    waiting.cancel_join_thread()
+        drawn.put(str(error))
+        sending.join()
 
 
-def _put(waiting: Waiting, found: Batch | str) -> bool:
-    """Wait for room; False if the parent ended meanwhile."""
-    parent = parent_process()
-    while parent is not None and parent.is_alive():
-        try:
-            waiting.put(found, timeout=_LOOK_S)
-        except queue.Full:
-            continue
-        return True
-    return False
+def _send(drawn: queue.Queue[Batch | str], sender: Connection) -> None:
+    """Batches as they are drawn and taken, until what went wrong."""
+    try:
+        while True:
+            found = drawn.get()
+            sender.send(found)
+            if isinstance(found, str):
+                return
+    except OSError:  # nobody listens any more, while the drawing may wait for room
+        os._exit(1)

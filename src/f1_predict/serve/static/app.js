@@ -185,6 +185,7 @@
 
   /** What is slow or would be too much to hear, once the reader stays at a lap. */
   function settle() {
+    if (!isShown()) return; // another lap or race was chosen meanwhile: show() comes back to it
     const { race, lap } = page;
     if (page.timer === null || lap % 10 === 0) byId("status").textContent = `${page.timer === null ? byId("field-moment").textContent + ": " : `Lap ${lap}: `}${byId("headline").textContent}`;
     if (page.timer === null) F1.driver.picture(race.race_id, picked(), lap, race.scheduled_laps, page.model.picture);
@@ -264,6 +265,7 @@
   }
 
   // ---- the driver ----
+  const isShown = () => page.shown !== null && page.shown === page.forecasts.get(page.lap);
   const picked = () => page.shown.field.find((row) => row.driver_id === page.driver);
 
   function pick(driver) {
@@ -298,7 +300,7 @@
     clearTimeout(page.timer);
     page.timer = null;
     tellPlay();
-    if (page.shown) settle();
+    settle();
   }
 
   function tellPlay() {
@@ -310,7 +312,7 @@
 
   function step() {
     page.timer = setTimeout(step, 1000 / Number(byId("speed").value));
-    if (!page.shown || page.shown !== page.forecasts.get(page.lap)) return; // the forecast of this lap is still being made
+    if (!isShown()) return; // the forecast of this lap is still being made
     if (page.lap >= page.race.laps) return pause();
     goTo(page.lap + 1);
   }
