@@ -28,10 +28,10 @@ from f1_predict.forecasting import (
 from f1_predict.forecasting.names import quoted
 from f1_predict.forecasting.rows import as_pandas
 from f1_predict.horizon import AfterLap, Horizon, PreRace, RaceArchive, Snapshot
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.forecaster import RaceForecaster
 from f1_predict.tables import read_store
-from f1_predict.training.artefacts import Manifest, read_manifest
 from f1_predict.training.embeddings import EmbeddingCache
+from f1_predict.training.manifests import BaseManifest, Manifest, read_manifest
 from f1_predict.training.train import load_forecaster
 
 RACES_KEPT = 4
@@ -87,10 +87,10 @@ class Predictor:
 
     def __init__(
         self,
-        forecaster: Forecaster,
+        forecaster: RaceForecaster,
         archive: RaceArchive,
         name: str,
-        manifest: Manifest | None = None,
+        manifest: BaseManifest | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
         self.forecaster, self.archive, self.name = forecaster, archive, name
@@ -99,7 +99,7 @@ class Predictor:
         self._features: dict[str, RaceFeatures] = {}
 
     @property
-    def manifest(self) -> Manifest | None:
+    def manifest(self) -> BaseManifest | None:
         """The model folder's manifest; None for a model that was never saved."""
         return self._manifest
 
@@ -231,12 +231,11 @@ class Predictor:
         driver_id = find_starter(self.archive, race_id, driver)
         forecast = self.forecast(race_id, lap)
         snapshot, values = self._replays[race_id].inputs(horizon)
-        row = snapshot.driver_ids.index(driver_id)
         return explain_driver(
             self.forecaster,
             snapshot,
             driver_id,
-            values[row : row + 1],
+            values,
             forecast.only([driver_id]).rows.row(0, named=True),
             target,
             forecast.notes,
@@ -322,7 +321,7 @@ class Predictor:
         if isinstance(snapshot.horizon, AfterLap) and set(manifest.horizons) == {PreRace().name}:
             notes.append("The model learnt from races before their start only, never during one.")
         starters = snapshot.entries.height
-        if manifest.head == "position" and starters > manifest.output_dim:
+        if isinstance(manifest, Manifest) and manifest.head == "position" and starters > manifest.output_dim:
             notes.append(
                 f"The model learnt fields of up to {manifest.output_dim} cars; its forecast is stretched over "
                 f"the {starters} of this race."

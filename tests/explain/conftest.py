@@ -14,7 +14,7 @@ from f1_predict import features
 from f1_predict.config import Config, Head, PictureConfig, SimulatorConfig
 from f1_predict.explain import Explanation, explain
 from f1_predict.horizon import Horizon, RaceArchive
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.forecaster import Forecaster, RaceForecaster
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.schemas import Tables
@@ -41,12 +41,12 @@ class Learnt:
         return self.archive.race_ids[LEARNT:]
 
     def explained(
-        self, forecaster: Forecaster, race_id: str, horizon: Horizon, row: int, target: str | None = None
+        self, forecaster: RaceForecaster, race_id: str, horizon: Horizon, row: int, target: str | None = None
     ) -> Explanation:
         snapshot = self.archive.snapshot(race_id, horizon)
         values = features.RaceFeatures.of(snapshot, forecaster.feature_config).values(snapshot)
         forecast = forecaster.predict_from_features(snapshot, values).row(row, named=True) | {"model": "m"}
-        return explain(forecaster, snapshot, snapshot.driver_ids[row], values[row : row + 1], forecast, target)
+        return explain(forecaster, snapshot, snapshot.driver_ids[row], values, forecast, target)
 
 
 @pytest.fixture(scope="session")

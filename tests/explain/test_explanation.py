@@ -17,7 +17,7 @@ from PIL import Image
 from f1_predict import features
 from f1_predict.config import Head, PictureConfig
 from f1_predict.errors import ConfigError, NotFoundError
-from f1_predict.explain import Question, picture_of, targets_of
+from f1_predict.explain import CarQuestion, picture_of, targets_of
 from f1_predict.horizon import AfterLap, PreRace, RaceArchive
 from f1_predict.models.forecaster import Forecaster
 from f1_predict.models.probabilities import summarise
@@ -49,7 +49,7 @@ def test_the_answer_is_the_networks_own_for_this_driver(
     own = summarise(forecaster.predict_one(snapshot, ROW, values[ROW : ROW + 1])[None])
     for target in targets_of(forecaster):
         with torch.no_grad():
-            asked = float(Question(forecaster, CARS, target).value(*inputs)[0])
+            asked = float(CarQuestion(forecaster, CARS, target).value(*inputs)[0])
         assert asked == pytest.approx(float(getattr(own, target)[0]), abs=1e-6), target
     found = learnt.explained(forecaster, snapshot.race_id, AfterLap(LAP), ROW)
     assert found.target == "expected_position"
@@ -91,7 +91,7 @@ def test_fields_of_other_sizes_are_answered_as_the_forecaster_does(learnt: Learn
     snapshot = learnt.archive.snapshot(learnt.new_races[0], AfterLap(LAP))
     table = torch.randn((3, len(features.FEATURE_NAMES)), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        asked = Question(forecaster, starters).outcomes(None, table)
+        asked = CarQuestion(forecaster, starters).outcomes(None, table)
         output = model.fuse(None, table, torch.zeros(3, dtype=torch.bool)).double().numpy()
     np.testing.assert_allclose(asked.numpy(), forecaster._positions(output, snapshot), atol=1e-7)
 
@@ -115,7 +115,7 @@ def test_integrated_gradients_are_those_of_a_plain_sum(
     learnt: Learnt, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     vectors, table = inputs
-    question = Question(learnt.forecaster, CARS)
+    question = CarQuestion(learnt.forecaster, CARS)
     way = (torch.arange(2000)[:, None] + 0.5) / 2000
     points = (way * table).requires_grad_()
     gradients = torch.autograd.grad(question.value(vectors.expand(2000, -1), points).sum(), points)[0]
@@ -161,7 +161,7 @@ def test_a_blanked_lap_is_the_picture_with_its_columns_taken_from_the_field(lear
     assert found.laps["lap"].to_list() == drawn.laps
     values = features.build(snapshot, known.feature_config).select(features.FEATURE_NAMES).to_numpy()
     table = torch.from_numpy(known.normaliser.transform(values[ROW : ROW + 1]))
-    question = Question(forecaster, CARS)
+    question = CarQuestion(forecaster, CARS)
     for lap, change, left, right in found.laps.filter(pl.col("lap").is_in([1, 5, drawn.laps[-1]])).iter_rows():
         blanked = drawn.pixels.copy()
         for column in range(left, right):
@@ -197,7 +197,7 @@ def test_the_field_without_a_driver_shows_nothing_of_him(learnt: Learnt, style: 
 
 def test_the_heat_map_is_grad_cam_by_hand(learnt: Learnt, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     _, table = inputs
-    encoder, question = learnt.forecaster.encoder, Question(learnt.forecaster, CARS)
+    encoder, question = learnt.forecaster.encoder, CarQuestion(learnt.forecaster, CARS)
     found = learnt.explained(learnt.forecaster, learnt.new_races[0], AfterLap(LAP), ROW)
     assert found.picture is not None
     assert found.heat is not None
@@ -268,9 +268,9 @@ def test_it_is_plain_json(learnt: Learnt) -> None:
 
 def test_what_a_model_does_not_say_is_refused(learnt: Learnt) -> None:
     with pytest.raises(ConfigError, match="head 'finish' can explain p_finish, got 'p_win'"):
-        Question(with_head(learnt, "finish"), CARS, "p_win")
+        CarQuestion(with_head(learnt, "finish"), CARS, "p_win")
     with pytest.raises(ConfigError, match=r"head 'position' can explain expected_position, p_win, .* got 'p_finish'"):
-        Question(learnt.forecaster, CARS, "p_finish")
+        CarQuestion(learnt.forecaster, CARS, "p_finish")
 
 
 def test_without_captum_the_remedy_is_told(learnt: Learnt, monkeypatch: pytest.MonkeyPatch) -> None:

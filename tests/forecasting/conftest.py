@@ -20,7 +20,8 @@ from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.schemas import Tables
 from f1_predict.sources.simulator import simulate
 from f1_predict.tables import write_store
-from f1_predict.training.artefacts import BackboneRecord, DataRange, Manifest, save_model
+from f1_predict.training.artefacts import save_model
+from f1_predict.training.manifests import BackboneRecord, DataRange, Manifest
 
 LAPS, CARS = 8, 6
 RACE = "2101_race_3"

@@ -53,7 +53,7 @@ def test_pictures_move_the_forecast(world: World) -> None:
     snapshot = world.archive.snapshot(RACE, AfterLap(5))
     values = RaceFeatures.of(snapshot).values(snapshot)
     seen = forecaster.predict_from_features(snapshot, values)
-    embeddings, present = forecaster._embed(snapshot, snapshot.driver_ids)
+    embeddings, present = forecaster.embed(snapshot, snapshot.driver_ids)
     blind = forecaster.predict_from_embeddings(snapshot, values, embeddings, present & False)
     assert (seen["p_win"] - blind["p_win"]).abs().max() > 1e-4
 

@@ -18,16 +18,9 @@ from f1_predict.errors import ArtefactError, WeightsError
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.vision_encoder import VisionEncoder
-from f1_predict.training.artefacts import (
-    BackboneRecord,
-    DataRange,
-    Manifest,
-    check_backbone,
-    load_model,
-    read_manifest,
-    save_model,
-)
+from f1_predict.training.artefacts import check_backbone, load_model, save_model
 from f1_predict.training.fit import fit, predict
+from f1_predict.training.manifests import BackboneRecord, DataRange, Manifest, read_manifest
 from tests.training.stand_ins import CLASSES, FEATURES, PICTURE_DIM, make_model, make_rows
 
 NAMES = tuple(f"feature_{i}" for i in range(FEATURES))

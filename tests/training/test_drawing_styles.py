@@ -14,8 +14,9 @@ from f1_predict.horizon import AfterLap, FullRace, Horizon, PreRace, RaceArchive
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.schemas import Tables
 from f1_predict.tables import write_store
-from f1_predict.training.artefacts import load_model, read_manifest, save_model
+from f1_predict.training.artefacts import load_model, save_model
 from f1_predict.training.drawing import digest_of_inputs, draw_cuts, picture_inputs
+from f1_predict.training.manifests import read_manifest
 from tests.small_tables import random_tables
 from tests.training.stand_ins import make_model
 from tests.training.test_artefacts import make_manifest

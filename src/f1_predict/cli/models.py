@@ -60,6 +60,34 @@ def train(
         learning.train_model(console, dataset, traces, model, chosen, opened)
 
 
+@app.command("train-field")
+def train_field(
+    data: Store = DATA,
+    embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
+        "data/multimodal/embeddings"
+    ),
+    model: ModelFolder = MODEL,
+    seasons: Annotated[str | None, typer.Option(help="Learn from these, as 1996-2018; all if not given.")] = None,
+    weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
+    engine: EngineChoice = EngineKind.local,
+    max_memory: MaxMemory = None,
+    config: Settings = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train the networks that see the whole field, and how the race stands: `best` in the backtest.
+
+    Needs the store alone; pictures are drawn and encoded on the way, and kept. The latest season chooses the epochs.
+
+    Example: f1-predict train-field --seasons 1996-2023 --model artifacts/field
+    """
+    chosen = changed(settings(config), "encoder", weights=weights)
+    from f1_predict.jobs import field_learning
+
+    request = field_learning.Request(data, embeddings, model, span(seasons))
+    with open_engine(engine, default_workers()) as opened:
+        field_learning.train_field_model(console, request, chosen, opened)
+
+
 @app.command()
 def compare(
     data: Store = DATA,

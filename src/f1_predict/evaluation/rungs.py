@@ -7,7 +7,7 @@ of files, of scores or of how the folds are worked off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,10 @@ from f1_predict.evaluation.baselines import CurrentOrderBaseline, GridBaseline, 
 from f1_predict.evaluation.folds import Fold
 from f1_predict.horizon import RaceArchive, Snapshot, parse_horizon
 from f1_predict.models.ensemble import EnsemblePredictor
-from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.training.cut_table import CutTable, Integers
-from f1_predict.training.field_fit import FieldRows, fit_field
 from f1_predict.training.rows import LabelledRows
 from f1_predict.training.train import EncodedDataset, for_finish, train_network
+from f1_predict.training.train_field import train_fields
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +111,7 @@ def _pre_race_values(table: CutTable, rows: Integers) -> Floats:
 
 
 def _all_values(table: CutTable, rows: Integers) -> Floats:
-    return np.hstack([table.table[rows], table.in_race[rows]])
+    return table.known(rows)
 
 
 def _ensemble(
@@ -181,37 +180,12 @@ def _encoded(table: CutTable, cuts: Integers, *, labelled: bool = True) -> Encod
 
 
 def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
-    """Rung 8, and the same network with the pictures masked when it forecasts.
-
-    The latest season alone chooses the epoch: the ensembles learn from all earlier seasons in the end, and this network
-    is to miss no more of them than it must.
-    """
-    seasons = table.cuts["season"].to_numpy()
-    latest = seasons[fold.learned] == seasons[fold.learned].max()
-    learned, held_out = fold.learned[~latest], fold.learned[latest]
-    names = (*features.FEATURE_NAMES, *features.IN_RACE_NAMES)
-    normaliser = FeatureNormaliser.fit(_all_values(table, table.rows_of(learned)), names)
-    train, validation = (_field_rows(table, cuts, normaliser) for cuts in (learned, held_out))
-    test = _field_rows(table, fold.test, normaliser, labelled=False)
-    train = replace(train, always=np.isin(learned, fold.scored_cuts))  # of the other moments each epoch sees a part
-    trained = fit_field(train, validation, config.field)
+    """Rung 8, and the same network with the pictures masked when it forecasts."""
+    trained = train_fields(table, fold.learned, np.isin(fold.learned, fold.scored_cuts), config)
     return {
-        "best": Output(*trained.predict(test)),
-        "best_without_pictures": Output(*trained.predict(test, use_pictures=False)),
+        "best": Output(*trained.predict(table, fold.test)),
+        "best_without_pictures": Output(*trained.predict(table, fold.test, use_pictures=False)),
     }
-
-
-def _field_rows(table: CutTable, cuts: Integers, normaliser: FeatureNormaliser, *, labelled: bool = True) -> FieldRows:
-    """Rows to learn from, or to forecast: those have no labels (zeros)."""
-    rows = table.rows_of(cuts)
-    return FieldRows(
-        tabular=normaliser.transform(_all_values(table, rows)),
-        embeddings=table.embeddings_of(rows),
-        has_image=table.has_image(rows),
-        positions=np.where(labelled, table.positions[rows], 0),
-        classified=np.where(labelled, table.classified[rows], False),
-        fields=np.concatenate([[0], np.cumsum(table.starters_of(cuts))]).astype(np.int64),
-    )
 
 
 RUNG_FUNCTIONS: dict[str, Rung] = {

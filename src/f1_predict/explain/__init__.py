@@ -2,6 +2,17 @@
 
 from f1_predict.explain.explanation import Explanation, explain, heated
 from f1_predict.explain.occlusion import DriverPicture, picture_of
-from f1_predict.explain.question import Question, target_of, targets_of
+from f1_predict.explain.question import CarQuestion, FieldQuestion, Question, target_of, targets_of
 
-__all__ = ["DriverPicture", "Explanation", "Question", "explain", "heated", "picture_of", "target_of", "targets_of"]
+__all__ = [
+    "CarQuestion",
+    "DriverPicture",
+    "Explanation",
+    "FieldQuestion",
+    "Question",
+    "explain",
+    "heated",
+    "picture_of",
+    "target_of",
+    "targets_of",
+]

@@ -6,7 +6,7 @@ Sees Snapshots only. Knows nothing of terminals, pages or files.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,15 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
-from f1_predict.errors import NotFoundError
+from f1_predict.errors import ConfigError, NotFoundError
 from f1_predict.explain.attribution import captum_attr, heat_map, of_features
 from f1_predict.explain.occlusion import DriverPicture, Pixels, picture_of
-from f1_predict.explain.question import Question
-from f1_predict.features.catalogue import FEATURES
+from f1_predict.explain.question import CarQuestion, FieldQuestion, Question, target_of
+from f1_predict.features import Feature
 from f1_predict.forecasting.rows import as_pandas
 from f1_predict.horizon import RaceInfo, Snapshot
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.field_forecaster import FieldForecaster
+from f1_predict.models.forecaster import Forecaster, RaceForecaster
 from f1_predict.models.trace_layout import Layout
 
 SCHEMA = "f1-predict/explanation/1"
@@ -143,7 +144,7 @@ def heated(picture: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
 
 
 def explain(
-    forecaster: Forecaster,
+    forecaster: RaceForecaster,
     snapshot: Snapshot,
     driver_id: str,
     values: npt.NDArray[np.float64],
@@ -157,7 +158,7 @@ def explain(
         forecaster: the trained model.
         snapshot: what was known.
         driver_id: one of the starters.
-        values: float64 (1, len(FEATURE_NAMES)), the starter's features, NaN = unknown.
+        values: float64 (n_starters, len(FEATURE_NAMES)), NaN = unknown, in the order of entries.
         forecast: the starter's row of the field's forecast (forecasting.FORECAST_COLUMNS).
         target: see `question.targets_of`; None: its first.
         notes: see Explanation.
@@ -166,8 +167,10 @@ def explain(
         ConfigError: if captum is not installed, or the model says nothing of the target.
     """
     captum_attr()  # what is missing is said before anything is computed
-    question = Question(forecaster, snapshot.entries.height, target)
-    table = torch.from_numpy(forecaster.normaliser.transform(values))
+    row = snapshot.driver_ids.index(driver_id)
+    known = forecaster.table(snapshot, values)
+    tables = torch.from_numpy(forecaster.normaliser.transform(known))
+    question, table = question_about(forecaster, snapshot, row, tables, target), tables[row : row + 1]
     drawn = picture_of(snapshot, driver_id, forecaster.generator)
     vectors = None if drawn is None else _encoded(forecaster, drawn.pixels[None])
     with torch.no_grad():
@@ -186,7 +189,7 @@ def explain(
         field_value=float(forecast[question.target]),
         without={name: float(question.worth(masked)[0]) for name, masked in without.items()},
         shares=_shares(full, without),
-        features=_features(values[0], of_features(question, vectors, table)),
+        features=_features(forecaster.catalogue, known[row], of_features(question, vectors, table)),
         laps=lap_changes(forecaster, question, drawn, table),
         picture=None if drawn is None else drawn.pixels,
         heat=None if drawn is None else heat_map(question, forecaster.encoder, drawn.pixels, table),
@@ -195,7 +198,31 @@ def explain(
     )
 
 
-def _encoded(forecaster: Forecaster, pictures: Pixels) -> Tensor:
+def question_about(
+    forecaster: RaceForecaster, snapshot: Snapshot, row: int, tables: Tensor, target: str | None = None
+) -> Question:
+    """What can be asked of a model about one starter.
+
+    Args:
+        forecaster: the trained model.
+        snapshot: what was known.
+        row: the starter's, in `snapshot.entries`.
+        tables: float32 (n_starters, F), standardised.
+        target: see `question.targets_of`; None: its first.
+
+    Raises:
+        ConfigError: if the model says nothing of the target, or is of no kind that model folders hold.
+    """
+    if isinstance(forecaster, FieldForecaster):
+        target = target_of(forecaster, target)  # before the field's pictures are encoded
+        vectors, present = (torch.from_numpy(found) for found in forecaster.embed(snapshot, snapshot.driver_ids))
+        return FieldQuestion(forecaster, row, tables, vectors, present, target)
+    if isinstance(forecaster, Forecaster):
+        return CarQuestion(forecaster, snapshot.entries.height, target)
+    raise ConfigError(f"a {type(forecaster).__name__} cannot be explained. Explain one of a model folder.")
+
+
+def _encoded(forecaster: RaceForecaster, pictures: Pixels) -> Tensor:
     return torch.from_numpy(forecaster.encoder.encode_arrays(pictures))
 
 
@@ -211,8 +238,10 @@ def _shares(full: Tensor, without: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: part / total if total > 0.0 else 0.0 for name, part in moved.items()}
 
 
-def _features(values: npt.NDArray[np.float64], attribution: npt.NDArray[np.float64]) -> pl.DataFrame:
-    rows = [(feature.name, feature.meaning, feature.unit) for feature in FEATURES]
+def _features(
+    catalogue: Sequence[Feature], values: npt.NDArray[np.float64], attribution: npt.NDArray[np.float64]
+) -> pl.DataFrame:
+    rows = [(feature.name, feature.meaning, feature.unit) for feature in catalogue]
     made = pl.DataFrame(rows, schema=["feature", "label", "unit"], orient="row").with_columns(
         pl.Series("value", values).fill_nan(None), pl.Series("attribution", attribution)
     )
@@ -220,7 +249,9 @@ def _features(values: npt.NDArray[np.float64], attribution: npt.NDArray[np.float
 
 
 @torch.no_grad()
-def lap_changes(forecaster: Forecaster, question: Question, drawn: DriverPicture | None, table: Tensor) -> pl.DataFrame:
+def lap_changes(
+    forecaster: RaceForecaster, question: Question, drawn: DriverPicture | None, table: Tensor
+) -> pl.DataFrame:
     """What each lap of a picture adds: the answer less the one with that lap blanked, see Explanation.laps.
 
     Args:

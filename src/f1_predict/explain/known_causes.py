@@ -14,11 +14,10 @@ import polars as pl
 import torch
 
 from f1_predict import features
-from f1_predict.explain.explanation import lap_changes
+from f1_predict.explain.explanation import lap_changes, question_about
 from f1_predict.explain.occlusion import picture_of
-from f1_predict.explain.question import Question
 from f1_predict.horizon import AfterLap, RaceArchive
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.forecaster import RaceForecaster
 from f1_predict.schemas import IMPLAUSIBLE_SLOW_S, Tables
 
 CAUSES = ("slow stop", "puncture")
@@ -87,7 +86,7 @@ def with_trouble(laps: pl.DataFrame, trouble: Trouble) -> pl.DataFrame:
 
 
 def measure(
-    forecaster: Forecaster, tables: Tables, race_ids: Sequence[str], seed: int = 0, target: str | None = None
+    forecaster: RaceForecaster, tables: Tables, race_ids: Sequence[str], seed: int = 0, target: str | None = None
 ) -> pl.DataFrame:
     """Put a slow stop and a puncture into each race, and see where blanking laps finds them.
 
@@ -111,7 +110,7 @@ def measure(
 
 
 def _of_race(
-    forecaster: Forecaster, archive: RaceArchive, race_id: str, rng: np.random.Generator, target: str | None
+    forecaster: RaceForecaster, archive: RaceArchive, race_id: str, rng: np.random.Generator, target: str | None
 ) -> Iterator[tuple[object, ...]]:
     last = archive.laps_completed(race_id)
     scheduled = int(archive.rows("races", race_id)["scheduled_laps"][0])
@@ -165,7 +164,7 @@ def _trouble(cause: str, laps: pl.DataFrame, cut: int, rng: np.random.Generator)
 
 
 def _changes(
-    forecaster: Forecaster,
+    forecaster: RaceForecaster,
     archive: RaceArchive,
     known: features.RaceFeatures,
     race_id: str,
@@ -176,6 +175,7 @@ def _changes(
     """What each lap of the driver's picture adds to the forecast."""
     snapshot = archive.snapshot(race_id, horizon)
     row = snapshot.driver_ids.index(trouble.driver_id)
-    table = torch.from_numpy(forecaster.normaliser.transform(known.values(snapshot)[row : row + 1]))
-    question = Question(forecaster, snapshot.entries.height, target)
-    return lap_changes(forecaster, question, picture_of(snapshot, trouble.driver_id, forecaster.generator), table)
+    tables = torch.from_numpy(forecaster.normaliser.transform(forecaster.table(snapshot, known.values(snapshot))))
+    question = question_about(forecaster, snapshot, row, tables, target)
+    drawn = picture_of(snapshot, trouble.driver_id, forecaster.generator)
+    return lap_changes(forecaster, question, drawn, tables[row : row + 1])

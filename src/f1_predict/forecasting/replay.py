@@ -1,4 +1,4 @@
-"""Forecasts of one race at any of its laps, one after another, each what Forecaster.predict says at that cut.
+"""Forecasts of one race at any of its laps, one after another, each what RaceForecaster.predict says at that cut.
 
 What the cuts share is done once: features of earlier races, pictures encoded before. Pictures of several laps go
 through the backbone together, and the next ones are drawn meanwhile. Sees Snapshots only; knows nothing of output.
@@ -17,7 +17,7 @@ import polars as pl
 from f1_predict import features
 from f1_predict.forecasting.names import entries_of
 from f1_predict.horizon import Horizon, PreRace, RaceArchive, Snapshot
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.forecaster import RaceForecaster
 from f1_predict.models.speed_trace_generator import TraceBatch
 from f1_predict.training.cut_embeddings import CutEmbeddings, picture_keys
 from f1_predict.training.embeddings import EmbeddingCache
@@ -57,7 +57,7 @@ class Replay:
 
     def __init__(
         self,
-        forecaster: Forecaster,
+        forecaster: RaceForecaster,
         archive: RaceArchive,
         race_id: str,
         cache: EmbeddingCache | None = None,
@@ -80,7 +80,8 @@ class Replay:
             horizons: of this race, in any order.
 
         Yields:
-            what was known, and Forecaster.predict of it (equal up to the rounding of a picture's company in a batch).
+            what was known, and RaceForecaster.predict of it (equal up to the rounding of a picture's company in a
+            batch).
 
         Raises:
             HorizonError: if the race does not reach one of them, before any forecast is made.

@@ -18,8 +18,8 @@ from f1_predict.horizon import RaceArchive
 from f1_predict.jobs.forecasts import STANDARD_OUTPUT, write_output
 from f1_predict.report.plain import table
 from f1_predict.tables import read_store
-from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.files import write_atomically
+from f1_predict.training.manifests import read_manifest
 from f1_predict.training.train import load_forecaster
 
 BEST = (1, 3)

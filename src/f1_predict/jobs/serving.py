@@ -12,6 +12,7 @@ from rich.console import Console
 
 from f1_predict.api import Predictor, open_predictor
 from f1_predict.errors import ConfigError
+from f1_predict.evaluation.ladder import DESIGN_CANDIDATE, EXPERT_CANDIDATE
 from f1_predict.evaluation.predictions import read_predictions
 from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.serve import Limits, create_app
@@ -151,4 +152,6 @@ def _record(predictor: Predictor, predictions: Path) -> dict[str, object]:
     """What the predictions say of how reliable forecasts have been."""
     tables = predictor.archive.tables
     card = make_scorecard(read_predictions(predictions), tables.races, tables.results)
-    return reliability_of(card, predictor.name)
+    manifest = predictor.manifest
+    whole_fields = manifest is not None and manifest.kind == "field"
+    return reliability_of(card, predictor.name, EXPERT_CANDIDATE if whole_fields else DESIGN_CANDIDATE)

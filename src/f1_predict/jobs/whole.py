@@ -22,8 +22,8 @@ from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import terminal
 from f1_predict.report.results_page import Results, write_results
 from f1_predict.scale import Engine
-from f1_predict.training.artefacts import read_manifest
 from f1_predict.training.drawing import DrawingSummary
+from f1_predict.training.manifests import read_manifest
 from f1_predict.training.split import SeasonSplit
 from f1_predict.training.train import load_forecaster
 

@@ -6,6 +6,7 @@ Knows tensors only: nothing of races, files or training.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -189,6 +190,20 @@ class FieldNetwork(nn.Module):
             raise PictureError(
                 f"embeddings must have shape ({fields}, {cars}, {self.image_dim}), got {tuple(embeddings.shape)}."
             )
+
+
+def averaged(
+    networks: Sequence[FieldNetwork], tabular: Tensor, embeddings: Tensor | None, has_image: Tensor, present: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The mean forecast of some networks; arguments as `FieldNetwork.forward`.
+
+    Returns:
+        Probabilities of places float64 (B, N, N), see FieldOutput, and of being classified float64 (B, N).
+    """
+    outputs = [network(tabular, embeddings, has_image, present) for network in networks]
+    position = torch.stack([output.position.double().exp() for output in outputs]).mean(0)
+    finish = torch.stack([torch.sigmoid(output.finish.double()) for output in outputs]).mean(0)
+    return position, finish
 
 
 def _describe(place: Tensor, size: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ the race is not in it.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 
 import numpy as np
 import polars as pl
@@ -25,8 +26,117 @@ from f1_predict.models.vision_encoder import VisionEncoder
 log = logging.getLogger(__name__)
 
 
-class Forecaster:
-    """A trained fusion network with everything that it needs to forecast a race.
+class RaceForecaster(ABC):
+    """What forecasts a whole field from a Snapshot, whatever its network is.
+
+    Args:
+        encoder: the backbone that the network was trained with.
+        normaliser: fitted on the training rows of its table.
+        generator: draws the pictures; nothing is written.
+        feature_config: settings of the features that it was trained with.
+
+    Raises:
+        FeatureError: if the normaliser was fitted on other features than this version computes.
+    """
+
+    catalogue: tuple[features.Feature, ...]
+    """What the columns of the network's table are."""
+    command: str
+    """That trains one."""
+
+    def __init__(
+        self,
+        encoder: VisionEncoder,
+        normaliser: FeatureNormaliser,
+        generator: SpeedTraceGenerator,
+        feature_config: FeatureConfig,
+    ) -> None:
+        names = [feature.name for feature in self.catalogue]
+        if list(normaliser.names) != names:
+            different = sorted(set(normaliser.names) ^ set(names))
+            raise FeatureError(
+                f"the model was trained on other features than this version computes "
+                f"(different: {', '.join(different) or 'their order'}). "
+                f"Train it again with `f1-predict {self.command}`."
+            )
+        self.encoder = encoder
+        self.normaliser = normaliser
+        self.generator = generator
+        self.feature_config = feature_config
+
+    @property
+    @abstractmethod
+    def head(self) -> str:
+        """What is forecast: "position", "position_regression" or "finish"."""
+
+    @property
+    @abstractmethod
+    def says_finish(self) -> bool:
+        """Whether it says who will be classified; one of head "finish" says nothing else."""
+
+    def predict(self, snapshot: Snapshot) -> pl.DataFrame:
+        """Forecast the whole field.
+
+        The drivers' distributions are balanced against each other (probabilities.coherent): every place goes to one
+        driver, so the probabilities of winning sum to 1.
+
+        Args:
+            snapshot: what is known at the horizon.
+
+        Returns:
+            One row per starter, in the order of `snapshot.entries`: race_id, driver_id, horizon,
+            cutoff_lap, n_starters, position_probs (list of n_starters floats that sum to 1),
+            expected_position, predicted_rank (1..n, unique), p_win, p_podium,
+            p_points, position_low and position_high (80 % range), has_image, p_finish (probability of
+            being classified). What the model does not say is null: p_finish, or all that is about places.
+        """
+        if snapshot.horizon.leaks:
+            log.warning("%s: a forecast from the full race has seen the finish it forecasts", snapshot.race_id)
+        known = features.RaceFeatures.of(snapshot, self.feature_config)
+        return self.predict_from_features(snapshot, known.values(snapshot))
+
+    def predict_from_features(self, snapshot: Snapshot, values: np.ndarray) -> pl.DataFrame:
+        """As `predict`, with the features already built: the path from laps to probabilities.
+
+        Args:
+            snapshot: what is known at the horizon.
+            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
+        """
+        return self.predict_from_embeddings(snapshot, values, *self.embed(snapshot, snapshot.driver_ids))
+
+    @abstractmethod
+    def predict_from_embeddings(
+        self, snapshot: Snapshot, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray
+    ) -> pl.DataFrame:
+        """As `predict`, with features and encoded pictures at hand: the path of a replay.
+
+        Args:
+            snapshot: what is known at the horizon.
+            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
+            embeddings: (n_starters, feature_dim) float32, of the pictures of this snapshot; any value without one.
+            present: (n_starters,) bool, whether there is a picture.
+        """
+
+    def table(self, snapshot: Snapshot, values: np.ndarray) -> np.ndarray:
+        """The network's table: float64 (n_starters, len(catalogue)), NaN = unknown.
+
+        Args:
+            snapshot: what is known at the horizon.
+            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
+        """
+        return values
+
+    def embed(self, snapshot: Snapshot, drivers: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The embeddings of some starters' pictures (n, feature_dim), and whether they have one (n,)."""
+        traces = self.generator.render(snapshot, drivers)
+        embeddings = np.zeros((len(drivers), self.encoder.feature_dim), dtype=np.float32)
+        if traces.present.any():
+            embeddings[traces.present] = self.encoder.encode_arrays(traces.images[traces.present])
+        return embeddings, traces.present
+
+
+class Forecaster(RaceForecaster):
+    """The design's network, trained, with everything that it needs to forecast a race.
 
     Args:
         model: the trained network; one of head "finish" says who will be classified, and nothing of places.
@@ -43,6 +153,9 @@ class Forecaster:
             or comes beside a model that is of this head itself.
         FeatureError: if the normaliser was fitted on other features than this version computes.
     """
+
+    catalogue = features.FEATURES
+    command = "train"
 
     def __init__(
         self,
@@ -64,61 +177,25 @@ class Forecaster:
                 f"beside a model of places, `finish` must be of head 'finish'; got head '{finish.head}' beside head "
                 f"'{model.head}'. Leave it out, or train both with `f1-predict train`."
             )
-        if tuple(normaliser.names) != tuple(features.FEATURE_NAMES):
-            different = sorted(set(normaliser.names) ^ set(features.FEATURE_NAMES))
-            raise FeatureError(
-                f"the model was trained on other features than this version computes "
-                f"(different: {', '.join(different) or 'their order'}). Train it again with `f1-predict train`."
-            )
+        super().__init__(encoder, normaliser, generator, feature_config)
         self.model = model.eval_mode()
-        self.encoder = encoder
-        self.normaliser = normaliser
-        self.generator = generator
-        self.feature_config = feature_config
         self.sigma = sigma
         self.finish = self.model if model.head == "finish" else finish and finish.eval_mode()
 
-    def predict(self, snapshot: Snapshot) -> pl.DataFrame:
-        """Forecast the whole field.
+    @property
+    def head(self) -> str:
+        """The model's."""
+        return self.model.head
 
-        The drivers' distributions are balanced against each other (probabilities.coherent): every place goes to one
-        driver, so the probabilities of winning sum to 1.
-
-        Args:
-            snapshot: what is known at the horizon.
-
-        Returns:
-            One row per starter, in the order of `snapshot.entries`: race_id, driver_id, horizon,
-            cutoff_lap, n_starters, position_probs (list of n_starters floats that sum to 1),
-            expected_position, predicted_rank (1..n, unique), p_win, p_podium,
-            p_points, position_low and position_high (80 % range), has_image, p_finish (probability of
-            being classified). What the head does not say is null: p_finish, or all that is about places.
-        """
-        if snapshot.horizon.leaks:
-            log.warning("%s: a forecast from the full race has seen the finish it forecasts", snapshot.race_id)
-        known = features.RaceFeatures.of(snapshot, self.feature_config)
-        return self.predict_from_features(snapshot, known.values(snapshot))
-
-    def predict_from_features(self, snapshot: Snapshot, values: np.ndarray) -> pl.DataFrame:
-        """As `predict`, with the features already built: the path from laps to probabilities.
-
-        Args:
-            snapshot: what is known at the horizon.
-            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
-        """
-        return self.predict_from_embeddings(snapshot, values, *self._embed(snapshot, snapshot.driver_ids))
+    @property
+    def says_finish(self) -> bool:
+        """Whether there is a network of head "finish"."""
+        return self.finish is not None
 
     def predict_from_embeddings(
         self, snapshot: Snapshot, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray
     ) -> pl.DataFrame:
-        """As `predict`, with features and encoded pictures at hand: the path of a replay.
-
-        Args:
-            snapshot: what is known at the horizon.
-            values: (n_starters, len(FEATURE_NAMES)) float64, NaN = unknown, in the order of entries.
-            embeddings: (n_starters, feature_dim) float32, of the pictures of this snapshot; any value without one.
-            present: (n_starters,) bool, whether there is a picture.
-        """
+        """See RaceForecaster."""
         p_finish = pl.Series("p_finish", [None] * len(values), pl.Float64)
         if self.finish is not None:
             p_finish = pl.Series("p_finish", self._fuse(self.finish, values, embeddings, present)[:, 0])
@@ -136,16 +213,8 @@ class Forecaster:
             row: the starter's row in `snapshot.entries`.
             values: (1, len(FEATURE_NAMES)) float64, NaN = unknown.
         """
-        output = self._fuse(self.model, values, *self._embed(snapshot, snapshot.driver_ids[row : row + 1]))
+        output = self._fuse(self.model, values, *self.embed(snapshot, snapshot.driver_ids[row : row + 1]))
         return np.asarray(self._positions(output, snapshot)[0])
-
-    def _embed(self, snapshot: Snapshot, drivers: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The embeddings of some starters' pictures (n, feature_dim), and whether they have one (n,)."""
-        traces = self.generator.render(snapshot, drivers)
-        embeddings = np.zeros((len(drivers), self.encoder.feature_dim), dtype=np.float32)
-        if traces.present.any():
-            embeddings[traces.present] = self.encoder.encode_arrays(traces.images[traces.present])
-        return embeddings, traces.present
 
     def _fuse(
         self, model: MultiModalFusionModel, values: np.ndarray, embeddings: np.ndarray, present: np.ndarray

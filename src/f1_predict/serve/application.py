@@ -76,8 +76,8 @@ def _model(predictor: Predictor, reliability: bool) -> dict[str, Any]:
     forecaster, manifest = predictor.forecaster, predictor.manifest
     return {
         "name": predictor.name,
-        "head": forecaster.model.head,
-        "places": forecaster.model.head != "finish",
+        "head": forecaster.head,
+        "places": forecaster.head != "finish",
         "seasons": [] if manifest is None else sorted({*manifest.data.seasons, *manifest.data.validation_seasons}),
         "backbone": forecaster.encoder.weights_name,
         "picture": PICTURES[forecaster.generator.config.style],

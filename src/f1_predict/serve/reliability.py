@@ -16,20 +16,20 @@ from f1_predict.evaluation.scorecard import Scorecard
 SCORES = ("log_loss", "mae", "accuracy")
 
 
-def reliability_of(card: Scorecard, model: str) -> dict[str, Any]:
+def reliability_of(card: Scorecard, model: str, rung: str = ladder.DESIGN_CANDIDATE) -> dict[str, Any]:
     """What a backtest says of each model at each moment that it forecast.
 
     Args:
         card: of the predictions.
-        model: the one that is served; its own record is shown first if it has one, else that of the network of the
-            same kind.
+        model: the one that is served; its own record is shown first if it has one.
+        rung: of the ladder, the network of the same kind: its record is shown first otherwise.
 
     Returns:
         races, seasons, shown (the model to begin with), models: a dictionary a model of name, about and moments, each
         of fraction, scores (metric -> value, low, high) and events (event -> bins of rows, mean_probability,
         frequency).
     """
-    shown = next((name for name in (model, ladder.DESIGN_CANDIDATE) if name in card.models), card.models[0])
+    shown = next((name for name in (model, rung) if name in card.models), card.models[0])
     about = ladder.RUNGS | ladder.ABLATIONS
     return {
         "races": card.races,

@@ -7,110 +7,26 @@ how the network was fitted.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, overload
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from f1_predict import __version__
-from f1_predict.config import FeatureConfig, FusionConfig, Head, PictureConfig, Runtime, TrainingConfig
+from f1_predict.config import Head
 from f1_predict.errors import ArtefactError, WeightsError
 from f1_predict.files import temporary_sibling
+from f1_predict.models.field_network import FieldNetwork
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
-from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.vision_encoder import VisionEncoder
+from f1_predict.training.manifests import MANIFEST, RETRAIN, BaseManifest, FieldManifest, Manifest, read_manifest
 
-FORMAT_VERSION = 1
-"""Raised whenever a folder written before could no longer be read rightly."""
-TENSORS, MANIFEST = "model.safetensors", "manifest.json"
+TENSORS = "model.safetensors"
 _FINISH = "finish."
 """Before the names of the tensors of the network that stands beside one of places."""
-_RETRAIN = "Train the model again with `f1-predict train`."
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BackboneRecord(_Frozen):
-    """The vision backbone whose embeddings the network was fitted on.
-
-    Attributes:
-        identity, name, note: `identity`, `weights_name` and `weights_note` of the VisionEncoder.
-        seed: of "random" weights; of no account for others.
-        runtime: of the VisionEncoder.
-    """
-
-    identity: str
-    name: str
-    note: str
-    seed: int = 0
-    runtime: Runtime = "torch"
-
-
-class DataRange(_Frozen):
-    """The rows the network was fitted on; `validation_seasons` chose its epoch and are not counted in the others."""
-
-    first_race_id: str
-    last_race_id: str
-    seasons: tuple[int, ...]
-    validation_seasons: tuple[int, ...] = ()
-    races: int = Field(ge=1)
-    rows: int = Field(ge=1)
-
-
-def _versions() -> dict[str, str]:
-    names = ("numpy", "polars", "safetensors", "torch", "torchvision")
-    return {"f1-predict": __version__} | {name: version(name) for name in names}
-
-
-class Manifest(_Frozen):
-    """All that is needed to use a network rightly, and to know where it came from.
-
-    Attributes:
-        format_version: of the folder's layout.
-        head, output_dim: what the network forecasts, and its class count.
-        fusion, picture, features, training: the settings it was made with.
-        feature_names: inputs of the table's branch, in order.
-        normaliser: `FeatureNormaliser.to_dict()`.
-        backbone: None for a network that never saw a picture.
-        horizons: names of the horizons trained for.
-        data: the rows fitted on.
-        scores: on the validation rows, by name ("log_loss", "mae", "sigma").
-        finish_scores: the same of the network of head "finish" beside one of places; None where there is none.
-        versions: of the packages that matter to the numbers.
-        created_at: UTC, ISO 8601.
-        tensors_sha256: of `model.safetensors`; filled in by `save_model`.
-    """
-
-    format_version: int = FORMAT_VERSION
-    head: Head
-    output_dim: int = Field(ge=1)
-    fusion: FusionConfig
-    picture: PictureConfig
-    features: FeatureConfig
-    training: TrainingConfig
-    feature_names: tuple[str, ...] = Field(min_length=1)
-    normaliser: dict[str, Any]
-    backbone: BackboneRecord | None
-    horizons: tuple[str, ...] = Field(min_length=1)
-    data: DataRange
-    scores: dict[str, float] = {}
-    finish_scores: dict[str, float] | None = None
-    versions: dict[str, str] = Field(default_factory=_versions)
-    created_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    tensors_sha256: str = ""
-
-    def restore_normaliser(self) -> FeatureNormaliser:
-        """The normaliser the network was fitted with."""
-        return FeatureNormaliser.from_dict(self.normaliser)
 
 
 class SavedModel(NamedTuple):
@@ -151,16 +67,39 @@ def save_model(
         ArtefactError: if `folder` is there and is no model folder, if the manifest disagrees with the model, or if
             the folder cannot be written to.
     """
-    folder = Path(folder)
     _check_agreement(model, manifest, finish)
+    tensors = model.head_state_dict()
+    if finish is not None:
+        tensors |= {_FINISH + name: tensor for name, tensor in finish.head_state_dict().items()}
+    return _write(Path(folder), tensors, manifest)
+
+
+def save_fields(folder: str | Path, networks: Sequence[FieldNetwork], manifest: FieldManifest) -> Path:
+    """Write networks over whole fields and their manifest as one folder; as `save_model` does.
+
+    Args:
+        folder: to be made, or a model folder to be replaced.
+        networks: the members whose forecasts are averaged.
+        manifest: must agree with them; `tensors_sha256` is filled in.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtefactError: as `save_model`.
+    """
+    tensors = {f"{number}.{name}": t for number, one in enumerate(networks) for name, t in one.state_dict().items()}
+    _check_shapes(tensors, _fields(manifest), "the networks")
+    return _write(Path(folder), tensors, manifest)
+
+
+def _write(folder: Path, tensors: Mapping[str, torch.Tensor], manifest: BaseManifest) -> Path:
+    """Tensors and manifest as one folder."""
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ArtefactError(
             f"{folder} is there and is no model folder (it has no {MANIFEST}), so it is not replaced. "
             "Choose another folder, or remove it yourself."
         )
-    tensors = model.head_state_dict()
-    if finish is not None:
-        tensors |= {_FINISH + name: tensor for name, tensor in finish.head_state_dict().items()}
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     manifest = manifest.model_copy(update={"tensors_sha256": hashlib.sha256(content).hexdigest()})
     part, old = temporary_sibling(folder), temporary_sibling(folder)
@@ -211,32 +150,6 @@ def _check_agreement(model: MultiModalFusionModel, manifest: Manifest, finish: M
             )
 
 
-def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a model folder, without its tensors.
-
-    Raises:
-        ArtefactError: if there is none, or it cannot be read, or its format version is another.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtefactError(
-            f"{path}: cannot be read ({error.strerror}). Give a folder that `f1-predict train` has written."
-        ) from error
-    except ValueError as error:
-        raise ArtefactError(f"{path}: is no JSON ({error}). {_RETRAIN}") from error
-    found = values.get("format_version") if isinstance(values, dict) else None
-    if found != FORMAT_VERSION:
-        raise ArtefactError(f"{path}: the format version must be {FORMAT_VERSION}, got {found!r}. {_RETRAIN}")
-    try:
-        return Manifest.model_validate_json(json.dumps(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ArtefactError(f"{path}: '{key}': {first['msg']}. {_RETRAIN}") from error
-
-
 def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> SavedModel:
     """A network as it was saved, with what was saved beside it.
 
@@ -247,36 +160,104 @@ def load_model(folder: str | Path, *, encoder: VisionEncoder | None = None) -> S
 
     Raises:
         WeightsError: if the backbone is not the one the network was fitted with, or is not to be had.
-        ArtefactError: if a file is missing or damaged, or the tensors do not fit the manifest.
+        ArtefactError: if a file is missing or damaged, the tensors do not fit the manifest, or the folder holds
+            networks over whole fields.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if not isinstance(manifest, Manifest):
+        raise _other_kind(folder, "networks over whole fields", "the design's network, car by car")
     tensors = _read_tensors(folder / TENSORS, manifest)
+    encoder = _encoder(manifest, encoder, folder)
+    models = {"": _network(manifest, manifest.head, manifest.output_dim, encoder)}
+    if manifest.finish_scores is not None:
+        models[_FINISH] = _network(manifest, "finish", 1, encoder)
+    expected = {
+        prefix + name: tensor for prefix, model in models.items() for name, tensor in model.head_state_dict().items()
+    }
+    _check_shapes(tensors, expected, f"{folder / TENSORS}")
+    for prefix, model in models.items():
+        model.load_head_state_dict({name: tensors[prefix + name] for name in model.head_state_dict()})
+        model.eval_mode()
+    return SavedModel(models[""], manifest, models.get(_FINISH))
+
+
+class SavedFields(NamedTuple):
+    """What a folder of networks over whole fields holds.
+
+    Attributes:
+        networks: in evaluation mode.
+        manifest: how they were made.
+        encoder: the backbone.
+    """
+
+    networks: tuple[FieldNetwork, ...]
+    manifest: FieldManifest
+    encoder: VisionEncoder
+
+
+def load_fields(folder: str | Path, *, encoder: VisionEncoder | None = None) -> SavedFields:
+    """Networks over whole fields as they were saved.
+
+    Args:
+        folder: written by `save_fields`.
+        encoder: the backbone; None makes the one that the manifest names.
+
+    Raises:
+        WeightsError, ArtefactError: as `load_model`.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if not isinstance(manifest, FieldManifest):
+        raise _other_kind(folder, "the design's network, car by car", "networks over whole fields")
+    tensors = _read_tensors(folder / TENSORS, manifest)
+    encoder = _encoder(manifest, encoder, folder)
+    _check_shapes(tensors, _fields(manifest), f"{folder / TENSORS}")
+    networks = tuple(_field(manifest) for _ in range(manifest.field.members))
+    for number, network in enumerate(networks):
+        network.load_state_dict({name: tensors[f"{number}.{name}"] for name in network.state_dict()})
+    return SavedFields(networks, manifest, encoder)
+
+
+def _other_kind(folder: Path, found: str, wanted: str) -> ArtefactError:
+    return ArtefactError(f"{folder}: the model folder must hold {wanted}, but holds {found}. Give another folder.")
+
+
+@overload
+def _encoder(manifest: FieldManifest, encoder: VisionEncoder | None, folder: Path) -> VisionEncoder: ...
+@overload
+def _encoder(manifest: Manifest, encoder: VisionEncoder | None, folder: Path) -> VisionEncoder | None: ...
+def _encoder(manifest: BaseManifest, encoder: VisionEncoder | None, folder: Path) -> VisionEncoder | None:
+    """The backbone that was given, if it is the one of the manifest, or else that one; None where it has none."""
     if encoder is None and manifest.backbone is not None:
         wanted = manifest.backbone
         device = "cuda" if wanted.runtime == "cuda-autocast" else "cpu"
         encoder = VisionEncoder(weights=wanted.name, seed=wanted.seed, device=device, runtime=wanted.runtime)
     if encoder is not None:
         check_backbone(manifest, encoder, folder)
-    models = {"": _network(manifest, manifest.head, manifest.output_dim, encoder)}
-    if manifest.finish_scores is not None:
-        models[_FINISH] = _network(manifest, "finish", 1, encoder)
-    expected = {
-        prefix + name: tuple(tensor.shape)
-        for prefix, model in models.items()
-        for name, tensor in model.head_state_dict().items()
-    }
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        name = next(name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name))
-        raise ArtefactError(
-            f"{folder / TENSORS}: tensor '{name}' must have shape {expected.get(name)} by the manifest, "
-            f"got {found.get(name)}. {_RETRAIN}"
-        )
-    for prefix, model in models.items():
-        model.load_head_state_dict({name: tensors[prefix + name] for name in model.head_state_dict()})
-        model.eval_mode()
-    return SavedModel(models[""], manifest, models.get(_FINISH))
+    return encoder
+
+
+def _field(manifest: FieldManifest) -> FieldNetwork:
+    """An untrained member."""
+    with torch.random.fork_rng(devices=[]):
+        return FieldNetwork(len(manifest.feature_names), manifest.image_dim, manifest.field).eval()
+
+
+def _fields(manifest: FieldManifest) -> dict[str, torch.Tensor]:
+    """Tensors of the names and shapes that a folder of this manifest has."""
+    one = _field(manifest).state_dict()
+    return {f"{number}.{name}": tensor for number in range(manifest.field.members) for name, tensor in one.items()}
+
+
+def _check_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str) -> None:
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (found, expected)]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        is_, wanted = shapes[0].get(name), shapes[1].get(name)
+        if is_ != wanted:
+            raise ArtefactError(
+                f"{where}: tensor '{name}' must have shape {wanted} by the manifest, got {is_}. {RETRAIN}"
+            )
 
 
 def _network(manifest: Manifest, head: Head, output_dim: int, encoder: VisionEncoder | None) -> MultiModalFusionModel:
@@ -294,7 +275,7 @@ def _network(manifest: Manifest, head: Head, output_dim: int, encoder: VisionEnc
     )
 
 
-def check_backbone(manifest: Manifest, encoder: VisionEncoder, folder: str | Path) -> None:
+def check_backbone(manifest: BaseManifest, encoder: VisionEncoder, folder: str | Path) -> None:
     """Check that a backbone is the one a network was fitted with.
 
     Raises:
@@ -315,17 +296,17 @@ def check_backbone(manifest: Manifest, encoder: VisionEncoder, folder: str | Pat
         )
 
 
-def _read_tensors(path: Path, manifest: Manifest) -> dict[str, torch.Tensor]:
+def _read_tensors(path: Path, manifest: BaseManifest) -> dict[str, torch.Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read ({error.strerror}). {_RETRAIN}") from error
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror}). {RETRAIN}") from error
     if hashlib.sha256(content).hexdigest() != manifest.tensors_sha256:
         raise ArtefactError(
             f"{path}: is damaged or belongs to another manifest: its SHA-256 is not the one in {MANIFEST}. "
-            f"Copy the whole folder again, or: {_RETRAIN}"
+            f"Copy the whole folder again, or: {RETRAIN}"
         )
     try:
         return load(content)
     except SafetensorError as error:
-        raise ArtefactError(f"{path}: is no safetensors file ({error}). {_RETRAIN}") from error
+        raise ArtefactError(f"{path}: is no safetensors file ({error}). {RETRAIN}") from error

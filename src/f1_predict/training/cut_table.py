@@ -70,6 +70,10 @@ class CutTable:
     def _column(self, name: str) -> Integers:
         return self.cuts[name].to_numpy()
 
+    def known(self, rows: Integers) -> Floats:
+        """All features of some rows: float64 (len(rows), F + G), NaN = unknown."""
+        return np.hstack([self.table[rows], self.in_race[rows]])
+
     def has_image(self, rows: Integers) -> NDArray[np.bool_]:
         """Whether rows have a picture."""
         return np.asarray(self.picture_rows[rows] >= 0, dtype=np.bool_)
@@ -127,10 +131,24 @@ def write_cut_table(
     progress: ProgressCallback | None = None,
     engine: Engine | None = None,
 ) -> None:
-    """Draw and encode what the cache lacks, compute features, and leave all rows in `folder`.
+    """Leave all rows in `folder`, unless it is there already: then nothing is done. Otherwise as `make_cut_table`."""
+    if not folder.is_dir():
+        make_cut_table(archive, cuts, pictured, encoder, cache, config, progress, engine).write(folder)
+
+
+def make_cut_table(
+    archive: RaceArchive,
+    cuts: Sequence[Cut],
+    pictured: Sequence[Cut],
+    encoder: Encoder,
+    cache: EmbeddingCache,
+    config: Config,
+    progress: ProgressCallback | None = None,
+    engine: Engine | None = None,
+) -> CutTable:
+    """Draw and encode what the cache lacks, and compute features: all rows of some cuts.
 
     Args:
-        folder: made, unless it is there already: then nothing is done.
         archive: the races.
         cuts: all cuts, each once, in the order of time.
         pictured: those of them whose pictures are wanted.
@@ -144,12 +162,10 @@ def write_cut_table(
         PictureError: if a picture cannot be drawn.
         ArtefactError: if something cannot be written.
     """
-    if folder.is_dir():
-        return
     generator = SpeedTraceGenerator(config=config.picture)
     found = embed_cuts(archive, pictured, generator, encoder, cache, config.encoder.batch_size, progress, engine)
     pictures = dict(zip(pictured, found, strict=True))
-    build_cut_table(archive, cuts, pictures, encoder.feature_dim, config.features, progress).write(folder)
+    return build_cut_table(archive, cuts, pictures, encoder.feature_dim, config.features, progress)
 
 
 def build_cut_table(

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from f1_predict.config import FieldConfig
 from f1_predict.errors import DataError, F1PredictError
-from f1_predict.models.field_network import FieldNetwork
-from f1_predict.models.probabilities import coherent
+from f1_predict.models.field_network import FieldNetwork, averaged
+from f1_predict.models.probabilities import FLOOR, coherent
 from f1_predict.training.field_rows import FieldBatch, FieldRows, FieldTensors
 
 __all__ = ["FieldEpoch", "FieldRows", "TrainedField", "fit_field"]
@@ -97,17 +97,12 @@ class TrainedField:
         fields = FieldTensors(rows, use_pictures)
         with _one_thread(), torch.inference_mode():
             for batch in fields.batches(np.argsort(sizes, kind="stable"), _PASS_FIELDS):
-                matrices, finishes = [], []
-                for network in self.networks:
-                    output = network(*batch.inputs)
-                    matrices.append(output.position.double().exp().numpy())
-                    finishes.append(torch.sigmoid(output.finish.double()).numpy())
-                matrix, classified = np.mean(matrices, axis=0), np.mean(finishes, axis=0)
+                matrix, classified = (mean.numpy() for mean in averaged(self.networks, *batch.inputs))
                 for place, field in enumerate(batch.fields):
                     n, start = int(sizes[field]), int(rows.fields[field])
                     positions[start : start + n, :n] = coherent(matrix[place, :n, :n])
                     finish[start : start + n] = classified[place, :n]
-        return positions, np.clip(finish, 1e-9, 1.0 - 1e-9)
+        return positions, np.clip(finish, FLOOR, 1.0 - FLOOR)
 
 
 def fit_field(

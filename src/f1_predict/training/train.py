@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from f1_predict.config import Config
 from f1_predict.errors import ConfigError
-from f1_predict.models.forecaster import Forecaster
+from f1_predict.models.field_forecaster import FieldForecaster
+from f1_predict.models.forecaster import Forecaster, RaceForecaster
 from f1_predict.models.multimodal_dataset import MultiModalDataset
 from f1_predict.models.multimodal_fusion import MultiModalFusionModel
 from f1_predict.models.normaliser import FeatureNormaliser
 from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.scale import Engine
-from f1_predict.training.artefacts import BackboneRecord, DataRange, Manifest, load_model, save_model
+from f1_predict.training.artefacts import load_fields, load_model, save_model
 from f1_predict.training.embeddings import EmbeddingCache, encode_dataset
 from f1_predict.training.fit import EpochReport, FitResult, fit, predict
+from f1_predict.training.manifests import BackboneRecord, DataRange, FieldManifest, Manifest, read_manifest
 from f1_predict.training.progress import ProgressCallback
 from f1_predict.training.rows import LabelledRows, TrainingRows, rows_from_dataset
 
@@ -216,13 +218,7 @@ def save_network(
         training=config.training,
         feature_names=tuple(rows.feature_names),
         normaliser=network.normaliser.to_dict(),
-        backbone=BackboneRecord(
-            identity=encoder.identity,
-            name=encoder.weights_name,
-            note=encoder.weights_note,
-            seed=config.encoder.seed,
-            runtime=encoder.runtime,
-        ),
+        backbone=backbone_record(encoder, config),
         horizons=tuple(sorted(set(rows.horizons))),
         data=DataRange(
             first_race_id=rows.race_ids[0],
@@ -244,17 +240,40 @@ def _scores(network: TrainedNetwork) -> dict[str, float]:
     return {} if validation is None else {k: v for k, v in asdict(validation).items() if v is not None}
 
 
-def load_forecaster(folder: Path, encoder: VisionEncoder | None = None) -> Forecaster:
-    """A Forecaster from a model folder.
+def backbone_record(encoder: VisionEncoder, config: Config) -> BackboneRecord:
+    """What a manifest says of the backbone that its network was fitted with."""
+    return BackboneRecord(
+        identity=encoder.identity,
+        name=encoder.weights_name,
+        note=encoder.weights_note,
+        seed=config.encoder.seed,
+        runtime=encoder.runtime,
+    )
+
+
+def load_forecaster(folder: Path, encoder: VisionEncoder | None = None) -> RaceForecaster:
+    """What forecasts from a model folder of either kind.
 
     Args:
-        folder: written by `save_network`.
+        folder: written by `save_network` or `train_field.save_trained`.
         encoder: the backbone that the model was trained with; None makes the one that its manifest names.
 
     Raises:
         ArtefactError: if the folder cannot be read.
         WeightsError: if the backbone is not the one that the model was trained with, or is not to be had.
+        FeatureError: if it was trained on other features than this version computes.
     """
+    if isinstance(read_manifest(folder), FieldManifest):
+        fields = load_fields(folder, encoder=encoder)
+        manifest, encoder = fields.manifest, fields.encoder
+        generator = SpeedTraceGenerator(config=manifest.picture)
+        normaliser = manifest.restore_normaliser()
+        return FieldForecaster(fields.networks, encoder, normaliser, generator, manifest.features)
+    return load_network(folder, encoder)
+
+
+def load_network(folder: Path, encoder: VisionEncoder | None = None) -> Forecaster:
+    """A Forecaster of the design's network; arguments and errors as `load_forecaster`."""
     model, manifest, finish = load_model(folder, encoder=encoder)
     generator = SpeedTraceGenerator(config=manifest.picture)
     normaliser, sigma = manifest.restore_normaliser(), manifest.scores.get("sigma")
