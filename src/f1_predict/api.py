@@ -198,7 +198,8 @@ class Predictor:
     def explain(self, race: str, driver: str, lap: int | None = None, target: str | None = None) -> Explanation:
         """What moved one driver's forecast: picture, features, laps; see docs/explanations.md.
 
-        The network's own answer for the driver is explained, before the field's are balanced against each other.
+        The network's own answer for the driver is explained, before the field's are balanced against each other in the
+        end.
 
         Args:
             race: its id, or season and parts of its name.

@@ -10,6 +10,7 @@ import typer
 from f1_predict.cli.options import (
     DATA,
     DATASET,
+    FIELD_MODEL,
     MODEL,
     TRACES,
     DatasetFile,
@@ -66,7 +67,7 @@ def train_field(
     embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
         "data/multimodal/embeddings"
     ),
-    model: ModelFolder = MODEL,
+    model: ModelFolder = FIELD_MODEL,
     seasons: Annotated[str | None, typer.Option(help="Learn from these, as 1996-2018; all if not given.")] = None,
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
     engine: EngineChoice = EngineKind.local,
@@ -78,7 +79,7 @@ def train_field(
 
     Needs the store alone; pictures are drawn and encoded on the way, and kept. The latest season chooses the epochs.
 
-    Example: f1-predict train-field --seasons 1996-2023 --model artifacts/field
+    Example: f1-predict train-field --seasons 1996-2023
     """
     chosen = changed(settings(config), "encoder", weights=weights)
     from f1_predict.jobs import field_learning

@@ -60,6 +60,7 @@ DATA = Path("data/processed")
 TRACES = Path("data/multimodal/speed_traces")
 DATASET = Path("data/multimodal/dataset_cache.json")
 MODEL = Path("artifacts/model")
+FIELD_MODEL = Path("artifacts/field")
 
 
 def span(text: str | None) -> tuple[int, int] | None:

@@ -52,7 +52,8 @@ class Explanation:
         target: what is explained, as the forecast's column is called: "expected_position", "p_win", ...
         value: the network's own answer for this driver, which is what is explained.
         field_value: what the forecast says, where the answers for the whole field are balanced against each other.
-        without: "picture" and "table" -> the answer with that masked: an average picture, an average table.
+        without: "picture" and "table" -> the answer with that masked: as for a driver without a picture, and
+            with an average table.
         shares: "picture" and "table" -> share of the probability that masking it moves, of both together; 0 and 0
             where neither moves any.
         features: feature, label, unit, value (null = unknown), attribution (what it adds to the answer, from an average

@@ -1,6 +1,7 @@
 """A forecast as one number that gradients can be taken of: one driver's chance of something, or expected place.
 
-It is the network's own answer for that driver, before the forecast balances the field's answers against each other.
+It is the network's own answer for that driver: of the design's network before the field's answers are balanced against
+each other, of networks over whole fields, which balance inside, before the last balancing.
 Knows tensors only: nothing of pictures, laps or files.
 """
 

@@ -1,6 +1,6 @@
 """A field's forecast as people and programs get it: one table, the same in memory, JSON, CSV and Parquet.
 
-Every number comes from Forecaster.predict and is written in full, so that all formats say the same to the last
+Every number comes from RaceForecaster.predict and is written in full, so that all formats say the same to the last
 bit. Knows nothing of models, or of where the text goes.
 """
 
@@ -120,7 +120,7 @@ def forecast_of(snapshot: Snapshot, forecast: pl.DataFrame, model: str, notes: t
 
     Args:
         snapshot: what was known.
-        forecast: what Forecaster.predict said of it, rows in the order of the entries.
+        forecast: what RaceForecaster.predict said of it, rows in the order of the entries.
         model: the model's name.
         notes: see RaceForecast.
     """

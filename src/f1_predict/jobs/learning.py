@@ -20,6 +20,7 @@ from f1_predict.models.speed_trace_generator import SpeedTraceGenerator
 from f1_predict.models.vision_encoder import VisionEncoder
 from f1_predict.report import summaries, terminal
 from f1_predict.scale import Engine
+from f1_predict.training.artefacts import check_replaceable
 from f1_predict.training.embeddings import EmbeddingCache
 from f1_predict.training.train import (
     EncodedDataset,
@@ -49,6 +50,7 @@ def train_model(
     console: Console, dataset: Path, traces: Path, model: Path, config: Config, engine: Engine | None = None
 ) -> None:
     """Train the fusion network on a dataset's training rows, watch its validation rows, write the model folder."""
+    check_replaceable(model)
     encoder = make_encoder(console, config)
     train = encoded(console, dataset, traces, "train", encoder, config, engine)
     validation = encoded(console, dataset, traces, "validation", encoder, config, engine)

@@ -18,6 +18,7 @@ from f1_predict.evaluation.scorecard import make_scorecard
 from f1_predict.serve import Limits, create_app
 from f1_predict.serve.limits import is_loopback, names_of
 from f1_predict.serve.reliability import reliability_of
+from f1_predict.training.manifests import FieldManifest
 
 HEADER_BYTES = 16_384
 """Of a request's first line and headers."""
@@ -152,6 +153,5 @@ def _record(predictor: Predictor, predictions: Path) -> dict[str, object]:
     """What the predictions say of how reliable forecasts have been."""
     tables = predictor.archive.tables
     card = make_scorecard(read_predictions(predictions), tables.races, tables.results)
-    manifest = predictor.manifest
-    whole_fields = manifest is not None and manifest.kind == "field"
+    whole_fields = isinstance(predictor.manifest, FieldManifest)
     return reliability_of(card, predictor.name, EXPERT_CANDIDATE if whole_fields else DESIGN_CANDIDATE)

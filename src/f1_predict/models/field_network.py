@@ -112,6 +112,15 @@ class FieldNetwork(nn.Module):
         self.image_mean.copy_(mean)
         self.image_scale.copy_(torch.where(constant, 0.0, 1.0 / torch.where(constant, 1.0, std)))
 
+    def ignore_pictures(self) -> None:
+        """Give pictures, and whether there is one, no weight: for a fit that sees none, and leaves it so.
+
+        Their weights would stay as they were drawn, and move forecasts when pictures are shown later.
+        """
+        with torch.no_grad():
+            weight = self.car.get_parameter("0.weight")
+            weight[:, self.tabular_dim : self.tabular_dim + self._image_width + 1] = 0.0
+
     def forward(self, tabular: Tensor, embeddings: Tensor | None, has_image: Tensor, present: Tensor) -> FieldOutput:
         """Forecast B fields.
 

@@ -236,7 +236,7 @@ class Forecaster(RaceForecaster):
 
 
 def forecast_frame(snapshot: Snapshot, probabilities: np.ndarray, present: np.ndarray) -> pl.DataFrame:
-    """A field's probabilities (n, n) as rows of the predictions file (see Forecaster.predict)."""
+    """A field's probabilities (n, n) as rows of the predictions file (see RaceForecaster.predict)."""
     field = snapshot.entries.height
     forecast = summarise(probabilities)
     return pl.DataFrame(

@@ -133,7 +133,7 @@ def _shares(axes: Axes, explanation: Explanation) -> None:
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         without = words.shown(explanation, explanation.without[name])
         inside = value >= 50.0
-        text = f"{value:.0f} %; {without} with an average one"
+        text = f"{value:.0f} %; {without} without it"
         axes.text(
             value - 1.5 if inside else value + 1.5, row, text, va="center", ha="right" if inside else "left",
             fontsize=11, color=light("surface") if inside else light("ink"),

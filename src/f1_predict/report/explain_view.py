@@ -50,7 +50,7 @@ def _table(title: str) -> Table:
 
 def _shares(explanation: Explanation) -> Table:
     made = _table("What it rests on (share of the probability that masking it moves)")
-    for name in ("", "share", "answer with an average one"):
+    for name in ("", "share", "answer without it"):
         made.add_column(name, no_wrap=True)
     for name, share in explanation.shares.items():
         without = words.shown(explanation, explanation.without[name])

@@ -93,13 +93,23 @@ def save_fields(folder: str | Path, networks: Sequence[FieldNetwork], manifest: 
     return _write(Path(folder), tensors, manifest)
 
 
-def _write(folder: Path, tensors: Mapping[str, torch.Tensor], manifest: BaseManifest) -> Path:
-    """Tensors and manifest as one folder."""
-    if folder.exists() and not (folder / MANIFEST).is_file():
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that is there and is no model folder: for who is about to work for long before he writes.
+
+    Raises:
+        ArtefactError: naming what it lacks, and the remedy.
+    """
+    lacking = [name for name in (MANIFEST, TENSORS) if not (folder / name).is_file()]
+    if folder.exists() and lacking:
         raise ArtefactError(
-            f"{folder} is there and is no model folder (it has no {MANIFEST}), so it is not replaced. "
+            f"{folder} is there and is no model folder (it has no {' and no '.join(lacking)}), so it is not replaced. "
             "Choose another folder, or remove it yourself."
         )
+
+
+def _write(folder: Path, tensors: Mapping[str, torch.Tensor], manifest: BaseManifest) -> Path:
+    """Tensors and manifest as one folder."""
+    check_replaceable(folder)
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     manifest = manifest.model_copy(update={"tensors_sha256": hashlib.sha256(content).hexdigest()})
     part, old = temporary_sibling(folder), temporary_sibling(folder)
@@ -255,9 +265,8 @@ def _check_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torc
     for name in sorted(shapes[0].keys() | shapes[1].keys()):
         is_, wanted = shapes[0].get(name), shapes[1].get(name)
         if is_ != wanted:
-            raise ArtefactError(
-                f"{where}: tensor '{name}' must have shape {wanted} by the manifest, got {is_}. {RETRAIN}"
-            )
+            must = f"must have shape {wanted} by the manifest, got {is_}" if wanted else "is unknown to the manifest"
+            raise ArtefactError(f"{where}: tensor '{name}' {must}. {RETRAIN}")
 
 
 def _network(manifest: Manifest, head: Head, output_dim: int, encoder: VisionEncoder | None) -> MultiModalFusionModel:

@@ -1,4 +1,4 @@
-"""All rows that a backtest learns from and forecasts: every race cut at many moments, as arrays on disk.
+"""All rows that a backtest or `train-field` works on: every race cut at many moments, as arrays on disk.
 
 Here features, encoded pictures and labels meet, cut by cut. Written once and mapped into memory by the processes
 that fit models, so that they share one copy. Knows nothing of models or seasons' splits.

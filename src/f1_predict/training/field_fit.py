@@ -117,7 +117,8 @@ def fit_field(
     `always` and a share of the others, drawn anew. A share of the fields is shown with all its pictures masked, so
     that the network forecasts without them too, and a share of the cars is left out of their fields. What is kept
     is a running average of the weights, with validation rows as it was after the epoch with the lowest validation
-    log-loss. The embeddings' mean and spread over `train` become part of the network.
+    log-loss. The embeddings' mean and spread over `train` become part of the network;
+    one that saw no picture ignores those it is shown later.
 
     On a CPU the same rows and `config` give bit-identical results; the caller's random state is neither used nor
     changed, and one thread is used.
@@ -184,6 +185,8 @@ class _Fit:
                 torch.from_numpy(seen.mean(axis=0, dtype=np.float64).astype(np.float32)),
                 torch.from_numpy(seen.std(axis=0, dtype=np.float64).astype(np.float32)),
             )
+        else:
+            self._network.ignore_pictures()
         self._always = np.zeros(len(train.sizes), dtype=np.bool_) if train.always is None else train.always
         self._average = [parameter.detach().clone() for parameter in self._network.parameters()]
         self._step = 0

@@ -128,6 +128,9 @@ class FieldManifest(BaseManifest):
     image_dim: int = Field(ge=1)
 
 
+KINDS: dict[str, type[Manifest] | type[FieldManifest]] = {"fusion": Manifest, "field": FieldManifest}
+
+
 def read_manifest(folder: str | Path) -> Manifest | FieldManifest:
     """The manifest of a model folder, of either kind, without its tensors.
 
@@ -139,16 +142,18 @@ def read_manifest(folder: str | Path) -> Manifest | FieldManifest:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtefactError(
-            f"{path}: cannot be read ({error.strerror}). Give a folder that `f1-predict train` has written."
+            f"{path}: cannot be read ({error.strerror}). Give a folder that `f1-predict train` or `train-field` wrote."
         ) from error
     except ValueError as error:
         raise ArtefactError(f"{path}: is no JSON ({error}). {RETRAIN}") from error
     found = values.get("format_version") if isinstance(values, dict) else None
     if found != FORMAT_VERSION:
         raise ArtefactError(f"{path}: the format version must be {FORMAT_VERSION}, got {found!r}. {RETRAIN}")
+    kind = values.get("kind", "fusion")
+    if kind not in KINDS:
+        raise ArtefactError(f"{path}: 'kind' must be one of {', '.join(KINDS)}, got {kind!r}. {RETRAIN}")
     try:
-        kind = FieldManifest if values.get("kind") == "field" else Manifest
-        return kind.model_validate_json(json.dumps(values))
+        return KINDS[kind].model_validate_json(json.dumps(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -6,7 +6,7 @@
   const LONG = {
     rank: "Rank by expected place", driver: "Driver", now: "Place on the road", expected: "Expected place",
     range: "Places with 80 % of the chance", p_win: "Chance to win", p_podium: "Chance of the first three places",
-    p_points: "Chance of the first ten places", p_finish: "Chance of being classified, said by a network of its own",
+    p_points: "Chance of the first ten places", p_finish: "Chance of being classified",
   };
 
   /** A table in `table`; `onPick(driver)` when a name is pressed. `show(rows, before, cars, picked)` renders a lap. */
