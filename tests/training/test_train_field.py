@@ -119,7 +119,7 @@ def test_its_scores_are_those_of_its_forecasts_of_the_latest_season(trained: Tra
     found = []
     for race_id in [one for one in archive.race_ids if one.startswith("2102")]:
         pictured = {archive.horizon_at(race_id, one) for one in MOMENTS}
-        for horizon in pictured | {archive.horizon_at(race_id, one) for one in (1 / 3, 2 / 3)}:
+        for horizon in pictured | {archive.horizon_at(race_id, one) for one in (0.333333, 0.666667)}:
             snapshot = archive.snapshot(race_id, horizon)
             values = features.RaceFeatures.of(snapshot).values(snapshot)
             seen = forecaster.embed(snapshot, snapshot.driver_ids) if horizon in pictured else blind
