@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 SEASONS ?= 3
 SEED ?= 1
 
-.PHONY: run test check format results comparison backbone bench site explanations clean
+.PHONY: run test check format results near-the-flag comparison backbone bench site explanations clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f'Python 3.11 or later is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...')"
@@ -51,6 +51,15 @@ results: $(STAMP)
 	$(BIN)/f1-predict report $(REAL)/predictions.parquet --data $(REAL)/data/processed \
 	  --out $(REAL)/report.html
 
+# docs/near-the-flag.md: what the networks of `train-field` score at the moments that they learn, the last laps among them,
+# on the seasons that nothing was tuned on. About half an hour on two cores, less after `make results`.
+near-the-flag: $(STAMP)
+	test -f $(REAL)/data/processed/manifest.json || $(BIN)/f1-predict ingest --ergast $(DATA)/ergast --f1db $(DATA)/f1db \
+	  --fastf1 $(DATA)/fastf1 --seasons 1996-2024 --out $(REAL)/data/processed
+	$(BIN)/f1-predict backtest --test-seasons 2019-2024 --models current_order,network_fusion,best \
+	  --fractions 0,.1,.25,.5,.75,.9,.99 --data $(REAL)/data/processed \
+	  --embeddings $(REAL)/data/multimodal/embeddings --out $(REAL)/near-the-flag.parquet --results docs/near-the-flag.md
+
 # docs/comparison.md: the design's comparison on one split; about half an hour.
 comparison: $(STAMP)
 	$(BIN)/f1-predict run --ergast $(DATA)/ergast --f1db $(DATA)/f1db --fastf1 $(DATA)/fastf1 \
@@ -68,8 +77,8 @@ backbone: $(STAMP)
 	$(BIN)/f1-predict probe --weights $(WEIGHTS) --runtime $(RUNTIME) --data $(REAL)/data/processed \
 	  --embeddings $(REAL)/data/multimodal/embeddings --work $(REAL)/probe --page docs/backbone.md
 
-# The table of docs/explanations.md: a network that learnt from two simulated seasons, and trouble put into the third.
-# About three minutes on two cores.
+# The tables of docs/explanations.md: networks that learnt from two simulated seasons, and trouble put into the third.
+# About ten minutes on two cores.
 CHECK := build/explanations
 explanations: $(STAMP)
 	$(BIN)/f1-predict simulate --seasons 3 --seed 1 --out $(CHECK)/processed
@@ -77,6 +86,9 @@ explanations: $(STAMP)
 	  --fractions 0.5,0.75
 	$(BIN)/f1-predict train --traces $(CHECK)/traces --dataset $(CHECK)/dataset.json --model $(CHECK)/model
 	$(BIN)/f1-predict explain-check --data $(CHECK)/processed --model $(CHECK)/model --rounds 6 --seed 1
+	$(BIN)/f1-predict train-field --data $(CHECK)/processed --embeddings $(CHECK)/embeddings --seasons 2101-2102 \
+	  --model $(CHECK)/field
+	$(BIN)/f1-predict explain-check --data $(CHECK)/processed --model $(CHECK)/field --rounds 6 --seed 1
 
 # The documentation as a site that loads nothing from elsewhere. Its pages open from the folder; to search them, too:
 #   python3 -m http.server --directory build/site

@@ -43,7 +43,9 @@ _ORDER = (
     Feature(
         "ir_position", "place in the order, 1..n; before the start the place on the grid", "position", 1, None, "never"
     ),
-    Feature("ir_position_share", "the same from 0 (first) to 1 (last of the running)", "share", 0.0, None, "never"),
+    Feature(
+        "ir_position_share", "place in the order from 0 (first) to 1 (last of the running)", "share", 0.0, None, "never"
+    ),
     _flag("ir_stopped", "1 if the car has not crossed the line for two laps of the leader"),
     _number("ir_laps_behind", "laps completed by the leader less own; the next lap is nobody else's yet", "laps"),
     _maybe(
@@ -64,7 +66,7 @@ _ORDER = (
 
 _GAPS = (
     _gap("ir_gap_leader", "gap to the leader"),
-    _maybe("ir_gap_leader_laps", "the same in laps of the field", "laps"),
+    _maybe("ir_gap_leader_laps", "gap to the leader in laps of the field", "laps"),
     _gap("ir_gap_ahead", "gap to the car ahead"),
     _gap("ir_gap_behind", "gap to the car behind"),
     _gap("ir_gap_ahead_2", "gap to the second car ahead"),
@@ -92,47 +94,58 @@ _PACE = (
     _maybe("ir_pace_trend", "slope of the pace in the stint", "%/lap"),
     _pace("ir_best_lap", "own best lap behind the field's best", 0.0),
     _pace("ir_pace_ahead", "own pace of the last 10 clean laps less that of the car ahead"),
-    _pace("ir_pace_behind", "the same less that of the car behind"),
-    _pace("ir_pace_around", "the same less the mean of the two cars ahead and the two behind"),
+    _pace("ir_pace_behind", "own pace of the last 10 clean laps less that of the car behind"),
+    _pace(
+        "ir_pace_around", "own pace of the last 10 clean laps less the mean of the two cars ahead and the two behind"
+    ),
     _pace("ir_pace_teammate", "own pace of all clean laps less the teammates' mean"),
-    _rank("ir_pace_10_rank", "rank of ir_pace_10 among the running"),
-    _rank("ir_pace_all_rank", "rank of ir_pace_all among the running"),
-    _rank("ir_pace_quick_rank", "rank of ir_pace_quick among the running"),
+    _rank("ir_pace_10_rank", "rank of the pace of the last 10 clean laps among the running"),
+    _rank("ir_pace_all_rank", "rank of the pace of all clean laps among the running"),
+    _rank("ir_pace_quick_rank", "rank of the pace of the fastest quarter of the clean laps among the running"),
     _rank("ir_projected_rank", "rank of the gap to the leader carried on at this pace over the laps left"),
-    _rank("ir_projected_net_rank", "the same with the time that the own stops have cost taken off"),
-    _gap("ir_projected_gap", "gap carried on in the same way, to the first by that measure", 0.0),
-    _gap("ir_projected_net_gap", "the same with the time that the own stops have cost taken off", 0.0),
+    _rank(
+        "ir_projected_net_rank", "rank of the gap carried on to the flag, less the time that the own stops have cost"
+    ),
+    _gap("ir_projected_gap", "gap carried on at this pace over the laps left, to the first by that measure", 0.0),
+    _gap(
+        "ir_projected_net_gap",
+        "gap carried on to the flag less the time that the own stops have cost, to the first by that measure",
+        0.0,
+    ),
     _maybe(
         "ir_expected_position", "1 + the chances of the others to end ahead, from the projected gaps", "position", 1.0
     ),
     _maybe(
-        "ir_expected_net_position", "the same with the time that the own stops have cost taken off", "position", 1.0
+        "ir_expected_net_position",
+        "1 + the chances of the others to end ahead, from projected gaps less what stops have cost",
+        "position",
+        1.0,
     ),
-    _gap("ir_projected_ahead", "gap to the car ahead carried on in the same way, negative = past it"),
-    _gap("ir_projected_behind", "gap to the car behind carried on in the same way, negative = passed"),
+    _gap("ir_projected_ahead", "gap to the car ahead carried on at this pace over the laps left, negative = past it"),
+    _gap("ir_projected_behind", "gap to the car behind carried on at this pace over the laps left, negative = passed"),
 )
 
 _STOPS = (
     _maybe("ir_stops", "stops made", "count", 0.0),
     _maybe("ir_stint", "laps since the last stop, or since the start", "laps", 0.0),
-    _maybe("ir_stint_share", "the same over the scheduled laps", "share", 0.0),
+    _maybe("ir_stint_share", "laps since the last stop, or since the start, over the scheduled laps", "share", 0.0),
     _maybe("ir_stops_field", "stops less the mean of the running", "count"),
     _maybe("ir_stint_field", "laps since the last stop less the mean of the running", "laps"),
     _maybe("ir_stops_ahead", "stops less those of the car ahead", "count"),
     _maybe("ir_stops_behind", "stops less those of the car behind", "count"),
-    _maybe("ir_stint_ahead", "laps since the last stop less the same of the car ahead", "laps"),
-    _maybe("ir_stint_behind", "laps since the last stop less the same of the car behind", "laps"),
+    _maybe("ir_stint_ahead", "laps since the last stop less those of the car ahead", "laps"),
+    _maybe("ir_stint_behind", "laps since the last stop less those of the car behind", "laps"),
     _number("ir_fewer_ahead", "running cars ahead that have made fewer stops"),
     _number("ir_more_behind", "running cars behind that have made more stops"),
     _rank("ir_net_rank", "rank of the gap to the leader less the time that the own stops have cost"),
-    _gap("ir_net_gap", "gap to the first by that measure"),
+    _gap("ir_net_gap", "gap to the leader less the time that the own stops have cost, to the first by that measure"),
     _flag("ir_in_pits", "1 if the last completed lap ended in the pit lane"),
     _maybe("ir_stop_cost", "median time that a stop has cost so far in this race; 22 s until three are known", "s"),
 )
 
 _TYRES = (
     _maybe("ir_tyre_age", "laps on the set; where not recorded laps since the last stop", "laps", 0.0),
-    _maybe("ir_tyre_age_field", "the same less the mean of the running", "laps"),
+    _maybe("ir_tyre_age_field", "laps on the set less the mean of the running", "laps"),
     _maybe("ir_compound_field", "code of the compound less the mean of the running, negative = softer", "code"),
     _maybe("ir_compound_ahead", "code of the compound less that of the car ahead", "code"),
     _maybe("ir_compounds_used", "different compounds used so far", "count", 1.0),
@@ -146,10 +159,22 @@ _RACE = (
         "ir_caution", "1 if the last lap of the field was under a safety car or red flag", "0: nothing has happened yet"
     ),
     _number("ir_caution_laps", "laps so far under caution", "laps"),
-    Feature("ir_caution_share", "the same over all laps so far", "share", 0.0, 1.0, "0: nothing has happened yet"),
+    Feature(
+        "ir_caution_share",
+        "laps so far under caution over all laps so far",
+        "share",
+        0.0,
+        1.0,
+        "0: nothing has happened yet",
+    ),
     _maybe("ir_since_caution", "laps since the last under caution", "laps", 0.0),
     _maybe("ir_field_pace", "median lap time of the field in its last 3 laps over its fastest such lap", "ratio", 1.0),
-    _maybe("ir_field_dry", "the same over the best time of qualifying and practice: high in the wet", "ratio", 0.0),
+    _maybe(
+        "ir_field_dry",
+        "lap time of the field in its last 3 laps over the best of qualifying and practice: high in the wet",
+        "ratio",
+        0.0,
+    ),
     _flag("ir_wet", "1 if it rained of late, rain tyres are on, or the field is slow as in rain without a caution"),
     _maybe("ir_field_spread", "gap between first and last of the lead lap, in laps of the field", "laps", 0.0),
 )
