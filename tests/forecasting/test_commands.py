@@ -215,7 +215,7 @@ def test_model_folders_that_cannot_be_used_are_named(
         assert len(lines) == 1
         return lines[0]
 
-    assert "Give a folder that `f1-predict train` has written" in refused(tmp_path / "nowhere")
+    assert "Give a folder that `f1-predict train` or `train-field` wrote" in refused(tmp_path / "nowhere")
     folder = shutil.copytree(world.model, tmp_path / "model")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text("{")
