@@ -9,6 +9,8 @@ import typer
 
 from f1_predict.cli.options import (
     DATA,
+    EMBEDDINGS,
+    Embeddings,
     EngineChoice,
     MaxMemory,
     Settings,
@@ -31,9 +33,7 @@ def backtest(
     models: Annotated[str | None, typer.Option(help="Rungs with commas between; all if not given.")] = None,
     fractions: Annotated[str, typer.Option(help="Of the scheduled laps; 0 = before the race.")] = "0,.1,.25,.5,.75",
     data: Store = DATA,
-    embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
-        "data/multimodal/embeddings"
-    ),
+    embeddings: Embeddings = EMBEDDINGS,
     out: Annotated[Path, typer.Option(help="Where the predictions go, as Parquet.")] = Path("predictions.parquet"),
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,
     results: Annotated[Path | None, typer.Option(help="Also write a results page (Markdown) here.")] = None,

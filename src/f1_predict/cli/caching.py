@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import Verbose, app, console
+from f1_predict.cli.options import EMBEDDINGS, Embeddings, Verbose, app, console
 
 cache_app = typer.Typer(
     help="Encoded pictures on disk: how many, whether sound, and what may go.",
@@ -15,9 +14,6 @@ cache_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cache_app, name="cache")
-
-Embeddings = Annotated[Path, typer.Option("--embeddings", help="Folder of the encoded pictures.")]
-EMBEDDINGS = Path("data/multimodal/embeddings")
 
 
 @cache_app.command()

@@ -7,11 +7,23 @@ from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import DATA, TRACES, Settings, Store, Traces, Verbose, app, console, settings, span
+from f1_predict.cli.options import (
+    DATA,
+    EMBEDDINGS,
+    TRACES,
+    Embeddings,
+    Settings,
+    Store,
+    Traces,
+    Verbose,
+    app,
+    console,
+    settings,
+    span,
+)
 
 RAW = Path("data/raw")
 ALL_SOURCES = "jolpica,fastf1,f1db"
-EMBEDDINGS = Path("data/multimodal/embeddings")
 
 Sources = Annotated[str, typer.Option("--source", help="Services to ask, with commas between.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the canonical tables.")]
@@ -73,7 +85,7 @@ def status(
     seasons: Annotated[str | None, typer.Option(help="As 2018-2024; one season shows its races.")] = None,
     data: Store = DATA,
     traces: Traces = TRACES,
-    embeddings: Annotated[Path, typer.Option(help="Folder of the embedding cache.")] = EMBEDDINGS,
+    embeddings: Embeddings = EMBEDDINGS,
     raw: Annotated[Path, typer.Option(help="Folder of the fetched answers, for the commands that are named.")] = RAW,
     verbose: Verbose = False,
 ) -> None:

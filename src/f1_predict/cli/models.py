@@ -10,10 +10,12 @@ import typer
 from f1_predict.cli.options import (
     DATA,
     DATASET,
+    EMBEDDINGS,
     FIELD_MODEL,
     MODEL,
     TRACES,
     DatasetFile,
+    Embeddings,
     EngineChoice,
     MaxMemory,
     ModelFolder,
@@ -64,9 +66,7 @@ def train(
 @app.command("train-field")
 def train_field(
     data: Store = DATA,
-    embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
-        "data/multimodal/embeddings"
-    ),
+    embeddings: Embeddings = EMBEDDINGS,
     model: ModelFolder = FIELD_MODEL,
     seasons: Annotated[str | None, typer.Option(help="Learn from these, as 1996-2018; all if not given.")] = None,
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, trace, random or a file.")] = None,

@@ -29,6 +29,7 @@ Settings = Annotated[Path | None, typer.Option("--config", help="TOML file with 
 Store = Annotated[Path, typer.Option("--data", help="Folder of the canonical tables.")]
 Traces = Annotated[Path, typer.Option("--traces", help="Folder of the pictures.")]
 DatasetFile = Annotated[Path, typer.Option("--dataset", help="The dataset file.")]
+Embeddings = Annotated[Path, typer.Option("--embeddings", help="Folder of the encoded pictures.")]
 ModelFolder = Annotated[Path, typer.Option("--model", help="The model folder.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that draw.")]
 EngineChoice = Annotated[
@@ -61,6 +62,7 @@ TRACES = Path("data/multimodal/speed_traces")
 DATASET = Path("data/multimodal/dataset_cache.json")
 MODEL = Path("artifacts/model")
 FIELD_MODEL = Path("artifacts/field")
+EMBEDDINGS = Path("data/multimodal/embeddings")
 
 
 def span(text: str | None) -> tuple[int, int] | None:

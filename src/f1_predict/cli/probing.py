@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from f1_predict.cli.options import DATA, MaxMemory, Settings, Store, Verbose, app, console, fractions_of, settings, span
+from f1_predict.cli.options import (
+    DATA,
+    EMBEDDINGS,
+    Embeddings,
+    MaxMemory,
+    Settings,
+    Store,
+    Verbose,
+    app,
+    console,
+    fractions_of,
+    settings,
+    span,
+)
 from f1_predict.errors import ConfigError
 
 
@@ -25,9 +38,7 @@ def probe(
         str | None, typer.Option(help="How they are computed, as torch-bf16; as in the settings if not given.")
     ] = None,
     data: Store = DATA,
-    embeddings: Annotated[Path, typer.Option(help="Folder of the encoded pictures.")] = Path(
-        "data/multimodal/embeddings"
-    ),
+    embeddings: Embeddings = EMBEDDINGS,
     work: Annotated[Path, typer.Option(help="Folder of the finished fits.")] = Path("data/probe"),
     page: Annotated[Path | None, typer.Option(help="Also write a page (Markdown) here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that fit; one a core if not given.")] = None,

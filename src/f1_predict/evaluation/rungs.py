@@ -102,16 +102,12 @@ def ensemble_inrace(archive: RaceArchive, table: CutTable, fold: Fold, config: C
     """Rung 7: learns positions from all cuts, and who is classified from the scored ones."""
     finish = (_only(fold.train, fold.scored_cuts), _only(fold.validation, fold.scored_cuts))
     learn = (fold.train, fold.validation)
-    output = _ensemble(table, learn, finish, fold.test, config.inrace_ensemble, _all_values)
+    output = _ensemble(table, learn, finish, fold.test, config.inrace_ensemble, CutTable.known)
     return {"ensemble_inrace": output}
 
 
 def _pre_race_values(table: CutTable, rows: Integers) -> Floats:
     return table.table[rows]
-
-
-def _all_values(table: CutTable, rows: Integers) -> Floats:
-    return table.known(rows)
 
 
 def _ensemble(
@@ -182,9 +178,10 @@ def _encoded(table: CutTable, cuts: Integers, *, labelled: bool = True) -> Encod
 def best(archive: RaceArchive, table: CutTable, fold: Fold, config: Config) -> Mapping[str, Output]:
     """Rung 8, and the same network with the pictures masked when it forecasts."""
     trained = train_fields(table, fold.learned, np.isin(fold.learned, fold.scored_cuts), config)
+    test = trained.rows(table, fold.test)
     return {
-        "best": Output(*trained.predict(table, fold.test)),
-        "best_without_pictures": Output(*trained.predict(table, fold.test, use_pictures=False)),
+        "best": Output(*trained.fit.predict(test)),
+        "best_without_pictures": Output(*trained.fit.predict(test, use_pictures=False)),
     }
 
 

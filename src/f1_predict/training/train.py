@@ -265,15 +265,9 @@ def load_forecaster(folder: Path, encoder: VisionEncoder | None = None) -> RaceF
     """
     if isinstance(read_manifest(folder), FieldManifest):
         fields = load_fields(folder, encoder=encoder)
-        manifest, encoder = fields.manifest, fields.encoder
-        generator = SpeedTraceGenerator(config=manifest.picture)
-        normaliser = manifest.restore_normaliser()
-        return FieldForecaster(fields.networks, encoder, normaliser, generator, manifest.features)
-    return load_network(folder, encoder)
-
-
-def load_network(folder: Path, encoder: VisionEncoder | None = None) -> Forecaster:
-    """A Forecaster of the design's network; arguments and errors as `load_forecaster`."""
+        generator = SpeedTraceGenerator(config=fields.manifest.picture)
+        normaliser = fields.manifest.restore_normaliser()
+        return FieldForecaster(fields.networks, fields.encoder, normaliser, generator, fields.manifest.features)
     model, manifest, finish = load_model(folder, encoder=encoder)
     generator = SpeedTraceGenerator(config=manifest.picture)
     normaliser, sigma = manifest.restore_normaliser(), manifest.scores.get("sigma")

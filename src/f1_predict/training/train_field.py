@@ -38,9 +38,13 @@ class TrainedFields:
     train: Integers
     held_out: Integers
 
-    def predict(self, table: CutTable, cuts: Integers, use_pictures: bool = True) -> tuple[Floats, Floats]:
+    def rows(self, table: CutTable, cuts: Integers) -> FieldRows:
+        """Cuts of a table as `fit` forecasts them, without their labels."""
+        return _rows(table, cuts, self.normaliser, labelled=False)
+
+    def predict(self, table: CutTable, cuts: Integers) -> tuple[Floats, Floats]:
         """Forecast cuts of a table, whose labels are not looked at; see TrainedField.predict."""
-        return self.fit.predict(_rows(table, cuts, self.normaliser, labelled=False), use_pictures)
+        return self.fit.predict(self.rows(table, cuts))
 
 
 def train_fields(
